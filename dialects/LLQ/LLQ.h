@@ -1,0 +1,56 @@
+//===- LLQ.h - The llq dialect ----------------------------------*- C++ -*-===//
+//
+// The one header that users of the dialect include.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef DIALECTS_LLQ_LLQ_H
+#define DIALECTS_LLQ_LLQ_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/RegionKindInterface.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace llq {
+
+/// One array of a quantized weight: its name in `llq.quantized_weight`, its
+/// shape and its element type.
+struct WeightComponent {
+  llvm::StringRef name;
+  mlir::RankedTensorType type;
+};
+
+/// Module attributes: the architecture, the tokenizer's files (a dictionary of
+/// file name to resource blob of bytes) and where the model came from.
+inline constexpr llvm::StringLiteral kArchitectureAttr = "llq.architecture";
+inline constexpr llvm::StringLiteral kTokenizerAttr = "llq.tokenizer";
+inline constexpr llvm::StringLiteral kSourceAttr = "llq.source";
+/// Name of the function that takes token ids and past length to logits.
+inline constexpr llvm::StringLiteral kForwardName = "forward";
+
+} // namespace llq
+
+#include "dialects/LLQ/LLQEnums.h.inc"
+
+#include "dialects/LLQ/LLQAttrInterfaces.h.inc"
+
+#include "dialects/LLQ/LLQDialect.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/LLQ/LLQAttrs.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/LLQ/LLQTypes.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/LLQ/LLQOps.h.inc"
+
+#endif // DIALECTS_LLQ_LLQ_H

@@ -1,0 +1,103 @@
+//===- LLQAttrs.cpp - Attributes of the llq dialect -----------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/LLQ/LLQ.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/CheckedArithmetic.h"
+
+using namespace mlir;
+using namespace llq;
+
+#include "dialects/LLQ/LLQEnums.cpp.inc"
+
+#include "dialects/LLQ/LLQAttrInterfaces.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/LLQ/LLQAttrs.cpp.inc"
+
+void LLQDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/LLQ/LLQAttrs.cpp.inc"
+      >();
+}
+
+int64_t WeightFormatInterface::getBytes(int64_t n, int64_t k) {
+  int64_t bytes = 0;
+  for (const WeightComponent &component : getComponents(n, k))
+    bytes += component.type.getNumElements() *
+             component.type.getElementTypeBitWidth() / 8;
+  return bytes;
+}
+
+//===----------------------------------------------------------------------===//
+// ExternalAttr
+//===----------------------------------------------------------------------===//
+
+LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   RankedTensorType type, StringRef path,
+                                   int64_t offset, ArrayRef<int64_t> strides,
+                                   int64_t fileSize, int64_t modified) {
+  if (!type.hasStaticShape() || !type.getElementType().isIntOrFloat() ||
+      type.getElementTypeBitWidth() % 8)
+    return emitError() << "external weight needs a static shape and elements "
+                          "of whole bytes, found "
+                       << type;
+  if (strides.size() != size_t(type.getRank()))
+    return emitError() << "external weight of rank " << type.getRank()
+                       << " has " << strides.size() << " strides";
+  // The last byte of the view, every step checked: the numbers come from a file.
+  std::optional<int64_t> last = 0;
+  for (auto [dim, stride] : llvm::zip_equal(type.getShape(), strides)) {
+    if (dim <= 0 || stride < 0)
+      return emitError() << "external weight needs positive dimensions and "
+                            "strides that are not negative";
+    if (std::optional<int64_t> step = llvm::checkedMul(dim - 1, stride))
+      last = last ? llvm::checkedAdd(*last, *step) : std::nullopt;
+    else
+      last = std::nullopt;
+  }
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  std::optional<int64_t> end =
+      last ? llvm::checkedMulAdd(*last + 1, bytes, offset) : std::nullopt;
+  if (offset < 0 || !end || *end > fileSize)
+    return emitError() << "external weight at offset " << offset
+                       << " does not fit in " << path << " of " << fileSize
+                       << " bytes";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// DynamicAttr, ArchitectureAttr
+//===----------------------------------------------------------------------===//
+
+LogicalResult DynamicAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t bits, int64_t group) {
+  if (bits < 2 || bits > 8)
+    return emitError() << "activation bits are 2 to 8, found " << bits;
+  if (group < 0)
+    return emitError() << "activation group is negative: " << group;
+  return success();
+}
+
+LogicalResult ArchitectureAttr::verify(
+    function_ref<InFlightDiagnostic()> emitError, int64_t hidden,
+    int64_t layers, int64_t heads, int64_t kvHeads, int64_t headDim,
+    int64_t ffn, int64_t vocab, int64_t contextLength, FloatAttr ropeTheta,
+    StringRef ropeScaling, DenseF64ArrayAttr ropeParameters, FloatAttr normEps,
+    bool tiedEmbeddings) {
+  if (hidden <= 0 || layers <= 0 || heads <= 0 || kvHeads <= 0 ||
+      headDim <= 0 || ffn <= 0 || vocab < 0 || contextLength <= 0)
+    return emitError() << "architecture has a size that is not positive";
+  if (heads % kvHeads)
+    return emitError() << "heads " << heads
+                       << " is not a multiple of kv_heads " << kvHeads;
+  return success();
+}

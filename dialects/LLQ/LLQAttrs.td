@@ -1,0 +1,166 @@
+//===- LLQAttrs.td - Formats, weights and the architecture -*- tablegen -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_ATTRS_TD
+#define LLQ_ATTRS_TD
+
+include "LLQDialect.td"
+include "LLQInterfaces.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+
+class LLQ_Attr<string name, string attrMnemonic, list<Trait> traits = []>
+    : AttrDef<LLQ_Dialect, name, traits> {
+  let mnemonic = attrMnemonic;
+}
+
+//===----------------------------------------------------------------------===//
+// Enumerations
+//===----------------------------------------------------------------------===//
+
+def LLQ_ZeroPoint : I32Enum<"ZeroPoint",
+    "Where the zero of a uniform grid lies", [
+      I32EnumCase<"None", 0, "none">,
+      I32EnumCase<"Int", 1, "int">,
+      I32EnumCase<"Float", 2, "float">,
+    ]> {
+  let cppNamespace = "::llq";
+}
+
+def LLQ_ScaleType : I32Enum<"ScaleType", "How scales are stored", [
+      I32EnumCase<"F16", 0, "f16">,
+      I32EnumCase<"F32", 1, "f32">,
+    ]> {
+  let cppNamespace = "::llq";
+}
+
+def LLQ_CacheType : I32Enum<"CacheType", "How keys and values are cached", [
+      I32EnumCase<"F32", 0, "f32">,
+      I32EnumCase<"F16", 1, "f16">,
+      I32EnumCase<"Int8", 2, "int8">,
+    ]> {
+  let cppNamespace = "::llq";
+}
+
+def LLQ_CacheTypeAttr : EnumAttr<LLQ_Dialect, LLQ_CacheType, "cache_type">;
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+def LLQ_ExternalAttr : LLQ_Attr<"External", "external", [TypedAttrInterface]> {
+  let summary = "A weight that stays in the file it came from";
+  let description = [{
+    Refers to a strided view of a file: element `(i, j, ...)` of the tensor lies
+    at byte `offset + (i * strides[0] + j * strides[1] + ...) * sizeof(element)`,
+    little-endian. A matrix stored transposed or a slice of a larger one is a view,
+    never a copy. `fileSize` and `modified` (nanoseconds since 1970) are those of
+    the file at import: a file that has changed since then is an error when the
+    weight is read. `path` is absolute.
+
+    ```mlir
+    #llq.external<"/m/model.onnx.data", offset = 8192, strides = [1, 256],
+                  fileSize = 13631488, modified = 0> : tensor<768x256xf16>
+    ```
+  }];
+  let parameters = (ins
+    AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type,
+    StringRefParameter<"absolute path of the file">:$path,
+    "int64_t":$offset,
+    ArrayRefParameter<"int64_t", "elements between neighbours, per dimension">:$strides,
+    "int64_t":$fileSize,
+    "int64_t":$modified);
+  let assemblyFormat = [{
+    `<` $path `,` `offset` `=` $offset `,` `strides` `=` `[` $strides `]` `,`
+        `fileSize` `=` $fileSize `,` `modified` `=` $modified `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Formats
+//===----------------------------------------------------------------------===//
+
+def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface>]> {
+  let summary = "Uniform grid of 2 to 8 bits in groups along K";
+  let description = [{
+    `w[n,k] = scale[n,g] * (code[n,k] - zero[n,g])`, `g = k / group`. `group = 0`
+    means one group per row; the last group of a row may be shorter. Codes are
+    unsigned. `zero`:
+    - `none`: no zero point is stored, it is the middle code `2^(bits-1)`;
+    - `int`: an unsigned integer of `bits` bits for each group;
+    - `float`: an f16 for each group.
+
+    Components, in this order (G = ceil(K / group)):
+    | name | shape and type | content |
+    |---|---|---|
+    | codes | [N, ceil(K*bits/8)] i8 | bit stream: code k is bits k*bits.. of its row, low bit first |
+    | scales | [N, G] f16 or f32 | |
+    | zeros | `int`: [N, ceil(G*bits/8)] i8, the same bit stream; `float`: [N, G] f16 | |
+
+    ```mlir
+    #llq.uniform<bits = 4, group = 128, zero = int, scale = f16>
+    ```
+  }];
+  let parameters = (ins
+    "int64_t":$bits,
+    "int64_t":$group,
+    EnumParameter<LLQ_ZeroPoint>:$zero,
+    EnumParameter<LLQ_ScaleType>:$scale);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Number of groups in a row of `k` weights.
+    int64_t getNumGroups(int64_t k) const;
+    /// Weights in each group but the last of a row of `k` weights.
+    int64_t getGroupSize(int64_t k) const;
+  }];
+}
+
+def LLQ_DynamicAttr : LLQ_Attr<"Dynamic", "dynamic"> {
+  let summary = "Activations quantized at run time, symmetric, per group";
+  let description = [{
+    `x[t,k] = scale[t,g] * code[t,k]` with `g = k / group`,
+    `scale = max|x| / (2^(bits-1) - 1)` in f32 over the group, codes signed and
+    rounded to nearest even. `group = 0` is one scale per token.
+
+    ```mlir
+    #llq.dynamic<bits = 8, group = 32>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, "int64_t":$group);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Architecture
+//===----------------------------------------------------------------------===//
+
+def LLQ_ArchitectureAttr : LLQ_Attr<"Architecture", "architecture"> {
+  let summary = "Hyperparameters of the model, recovered from the graph";
+  let description = [{
+    Module attribute `llq.architecture`. `vocab = 0` means a backbone without
+    head. `rope_scaling` is `"none"`, `"llama3"`, `"linear"` or `"table"`;
+    `rope_parameters` holds its numbers (llama3: factor, low_freq_factor,
+    high_freq_factor, original context; linear: factor). `rope_theta` and
+    `norm_eps` are f64; `rope_theta` is 0 for a table.
+  }];
+  let parameters = (ins
+    "int64_t":$hidden, "int64_t":$layers, "int64_t":$heads, "int64_t":$kv_heads,
+    "int64_t":$head_dim, "int64_t":$ffn, "int64_t":$vocab, "int64_t":$context_length,
+    "::mlir::FloatAttr":$rope_theta,
+    StringRefParameter<"kind of frequency scaling">:$rope_scaling,
+    "::mlir::DenseF64ArrayAttr":$rope_parameters,
+    "::mlir::FloatAttr":$norm_eps,
+    "bool":$tied_embeddings);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+#endif // LLQ_ATTRS_TD

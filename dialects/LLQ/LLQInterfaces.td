@@ -1,0 +1,58 @@
+//===- LLQInterfaces.td - What a storage format must answer -*- tablegen -*-===//
+//
+// The seam between methods, formats and targets: a method produces components,
+// a format says which they are and decodes them in plain loops, a target packs
+// and decodes them in kernels through interfaces of its own.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_INTERFACES_TD
+#define LLQ_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
+  let cppNamespace = "::llq";
+  let description = [{
+    A way to store a weight matrix `w[N,K]` in few bits: which component arrays
+    there are, what they cost, and how a value is recovered from them. The
+    decode here is the reference: plain loops, used to judge every kernel.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        Checks that a matrix of `n` rows and `k` columns can be stored; emits one
+        error otherwise.
+      }],
+      "::llvm::LogicalResult", "verifyShape",
+      (ins "::llvm::function_ref<::mlir::InFlightDiagnostic()>":$emitError,
+           "int64_t":$n, "int64_t":$k)>,
+    InterfaceMethod<[{
+        The component arrays of a matrix `w[n,k]`, in storage order: name, shape
+        and element type of each. Every stored byte is in one of them, so that
+        bits per weight can be computed from them alone.
+      }],
+      "::llvm::SmallVector<::llq::WeightComponent>", "getComponents",
+      (ins "int64_t":$n, "int64_t":$k)>,
+    InterfaceMethod<[{
+        Decodes rows `[rowBegin, rowEnd)` to `out[rowEnd - rowBegin, k]`. `data`
+        holds the bytes of each component, in the order of `getComponents`.
+      }],
+      "void", "dequantizeRows",
+      (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
+           "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd, "float *":$out)>,
+  ];
+  let extraClassDeclaration = [{
+    /// Bytes of all components of a matrix w[n,k].
+    int64_t getBytes(int64_t n, int64_t k);
+  }];
+  let extraSharedClassDeclaration = [{
+    /// Stored bits per weight of a matrix w[n,k], from its bytes.
+    double getBitsPerWeight(int64_t n, int64_t k) {
+      return 8.0 * $_attr.getBytes(n, k) / (double(n) * double(k));
+    }
+  }];
+}
+
+#endif // LLQ_INTERFACES_TD

@@ -1,0 +1,108 @@
+//===- UniformFormat.cpp - Reference decode of #llq.uniform ---------------===//
+//
+// Which arrays the uniform format stores and what they mean, in plain loops.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/BitPacking.h"
+#include "llq/Numerics/Float16.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace llq;
+
+LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t bits, int64_t group, ZeroPoint zero,
+                                  ScaleType scale) {
+  if (bits < 2 || bits > 8)
+    return emitError() << "uniform bits are 2 to 8, found " << bits;
+  if (group < 0)
+    return emitError() << "uniform group is negative: " << group;
+  return success();
+}
+
+int64_t UniformAttr::getGroupSize(int64_t k) const {
+  return getGroup() == 0 ? k : getGroup();
+}
+
+int64_t UniformAttr::getNumGroups(int64_t k) const {
+  return llvm::divideCeil(k, getGroupSize(k));
+}
+
+LogicalResult
+UniformAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError,
+                         int64_t n, int64_t k) const {
+  // Bounds every later product of sizes well inside 64 bits.
+  if (n > (int64_t(1) << 31) || k > (int64_t(1) << 31))
+    return emitError() << "quantized weight of " << n << " x " << k
+                       << " is too large";
+  return success();
+}
+
+SmallVector<WeightComponent> UniformAttr::getComponents(int64_t n,
+                                                        int64_t k) const {
+  Builder b(getContext());
+  Type i8 = b.getI8Type();
+  int64_t groups = getNumGroups(k);
+  auto rows = [&](int64_t columns, Type type) {
+    return RankedTensorType::get({n, columns}, type);
+  };
+  Type scaleType = getScale() == ScaleType::F16 ? Type(b.getF16Type())
+                                                : Type(b.getF32Type());
+  SmallVector<WeightComponent> components;
+  components.push_back(
+      {"codes", rows(llvm::divideCeil(k * getBits(), 8), i8)});
+  components.push_back({"scales", rows(groups, scaleType)});
+  if (getZero() == ZeroPoint::Int)
+    components.push_back(
+        {"zeros", rows(llvm::divideCeil(groups * getBits(), 8), i8)});
+  else if (getZero() == ZeroPoint::Float)
+    components.push_back({"zeros", rows(groups, b.getF16Type())});
+  return components;
+}
+
+/// Element `index` of an f16 or f32 array.
+static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
+  if (type == ScaleType::F16) {
+    uint16_t half;
+    std::memcpy(&half, data.data() + index * 2, 2);
+    return numerics::decodeF16(half);
+  }
+  float value;
+  std::memcpy(&value, data.data() + index * 4, 4);
+  return value;
+}
+
+void UniformAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
+                                 int64_t k, int64_t rowBegin, int64_t rowEnd,
+                                 float *out) const {
+  int64_t bits = getBits(), groups = getNumGroups(k), size = getGroupSize(k);
+  int64_t codeBytes = numerics::packedRowBytes(k, bits);
+  int64_t zeroBytes = numerics::packedRowBytes(groups, bits);
+  std::vector<uint8_t> codes(k), zeros(groups);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
+    auto rowOf = [&](int64_t component, int64_t bytes) {
+      return std::span(reinterpret_cast<const uint8_t *>(
+                           data[component].data() + row * bytes),
+                       bytes);
+    };
+    numerics::unpackCodes(rowOf(0, codeBytes), bits, codes);
+    if (getZero() == ZeroPoint::Int)
+      numerics::unpackCodes(rowOf(2, zeroBytes), bits, zeros);
+    for (int64_t g = 0; g < groups; ++g) {
+      float scale = loadScale(data[1], row * groups + g, getScale());
+      float zero = float(1 << (bits - 1));
+      if (getZero() == ZeroPoint::Int)
+        zero = zeros[g];
+      else if (getZero() == ZeroPoint::Float)
+        zero = loadScale(data[2], row * groups + g, ScaleType::F16);
+      for (int64_t i = g * size, e = std::min(k, i + size); i < e; ++i)
+        out[i] = scale * (float(codes[i]) - zero);
+    }
+  }
+}
