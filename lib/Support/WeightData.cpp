@@ -1,0 +1,352 @@
+//===- WeightData.cpp - Read the values of weights ------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Support/WeightData.h"
+#include "llq/Numerics/Float16.h"
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/Support/CheckedArithmetic.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include <cstring>
+
+using namespace mlir;
+using namespace llq;
+
+/// A tensor in memory: element (i, j, ...) is at
+/// `data + (i * strides[0] + j * strides[1] + ...) * elementBytes`. Every such
+/// element lies inside the mapped file or blob.
+struct WeightReader::View {
+  const char *data;
+  ArrayRef<int64_t> shape;
+  SmallVector<int64_t> strides;
+  Type elementType;
+  int64_t elementBytes;
+};
+
+template <typename... Args>
+static llvm::Error makeError(const char *format, Args &&...args) {
+  return llvm::createStringError(
+      llvm::formatv(format, std::forward<Args>(args)...).str());
+}
+
+static std::string toString(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+std::optional<int64_t> llq::getTensorBytes(ShapedType type) {
+  if (!type.hasStaticShape() || !type.getElementType().isIntOrFloat() ||
+      type.getElementTypeBitWidth() % 8)
+    return std::nullopt;
+  std::optional<int64_t> bytes = type.getElementTypeBitWidth() / 8;
+  for (int64_t dim : type.getShape())
+    if (bytes)
+      bytes = llvm::checkedMul(*bytes, dim);
+  return bytes;
+}
+
+static SmallVector<int64_t> getRowMajorStrides(ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> strides(shape.size(), 1);
+  for (size_t i = shape.size(); i > 1; --i)
+    strides[i - 2] = strides[i - 1] * shape[i - 1];
+  return strides;
+}
+
+//===----------------------------------------------------------------------===//
+// Finding the bytes
+//===----------------------------------------------------------------------===//
+
+llvm::Expected<ArrayRef<char>> WeightReader::mapFile(ExternalAttr weight) {
+  StringRef path = weight.getPath();
+  std::lock_guard<std::mutex> lock(mutex);
+  auto &region = files[path];
+  if (!region) {
+    auto fail = [&](std::error_code error) {
+      return makeError("cannot read weight file {0}: {1}", path,
+                       error.message());
+    };
+    llvm::Expected<llvm::sys::fs::file_t> file =
+        llvm::sys::fs::openNativeFileForRead(path);
+    if (!file)
+      return fail(llvm::errorToErrorCode(file.takeError()));
+    llvm::sys::fs::file_status status;
+    std::error_code error = llvm::sys::fs::status(*file, status);
+    int64_t modified =
+        status.getLastModificationTime().time_since_epoch().count();
+    if (!error &&
+        (int64_t(status.getSize()) != weight.getFileSize() ||
+         (weight.getModified() && modified != weight.getModified()))) {
+      llvm::sys::fs::closeFile(*file);
+      return makeError("weight file {0} has changed since the import ({1} "
+                       "bytes then, {2} now): import the model again",
+                       path, weight.getFileSize(), status.getSize());
+    }
+    if (!error)
+      region = std::make_unique<llvm::sys::fs::mapped_file_region>(
+          *file, llvm::sys::fs::mapped_file_region::readonly,
+          size_t(status.getSize()), 0, error);
+    llvm::sys::fs::closeFile(*file);
+    if (error) {
+      region.reset();
+      return fail(error);
+    }
+  }
+  // Another attribute may have recorded another size for the same path.
+  if (int64_t(region->size()) != weight.getFileSize())
+    return makeError("weight file {0} has {1} bytes, another weight expects "
+                     "{2}",
+                     path, region->size(), weight.getFileSize());
+  return ArrayRef<char>(region->const_data(), region->size());
+}
+
+llvm::Expected<WeightReader::View> WeightReader::getView(TypedAttr weight) {
+  auto type = dyn_cast<RankedTensorType>(weight.getType());
+  std::optional<int64_t> bytes;
+  if (type)
+    bytes = getTensorBytes(type);
+  if (!bytes)
+    return makeError("weight of type {0} is not a tensor of static shape and "
+                     "whole bytes",
+                     toString(weight.getType()));
+  View view = {nullptr, type.getShape(), getRowMajorStrides(type.getShape()),
+               type.getElementType(), type.getElementTypeBitWidth() / 8};
+
+  if (auto external = dyn_cast<ExternalAttr>(weight)) {
+    // The verifier of the attribute keeps the whole view inside the file.
+    llvm::Expected<ArrayRef<char>> file = mapFile(external);
+    if (!file)
+      return file.takeError();
+    view.data = file->data() + external.getOffset();
+    view.strides.assign(external.getStrides().begin(),
+                        external.getStrides().end());
+    return view;
+  }
+
+  ArrayRef<char> data;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight)) {
+    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+    if (!blob)
+      return makeError("resource '{0}' has no data: it was elided or released",
+                       resource.getRawHandle().getKey());
+    data = blob->getData();
+    if (int64_t(data.size()) != *bytes)
+      return makeError("resource '{0}' has {1} bytes, its type {2} needs {3}",
+                       resource.getRawHandle().getKey(), data.size(),
+                       toString(type), *bytes);
+  } else if (auto dense = dyn_cast<DenseElementsAttr>(weight)) {
+    data = dense.getRawData();
+    if (dense.isSplat())
+      view.strides.assign(type.getRank(), 0);
+  } else {
+    return makeError("weight is neither #llq.external nor a resource");
+  }
+  view.data = data.data();
+  return view;
+}
+
+//===----------------------------------------------------------------------===//
+// Conversion
+//===----------------------------------------------------------------------===//
+
+template <typename T> static T load(const char *from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+
+/// `out[i * outStride] = from[i * stride]` as f32 for `count` elements;
+/// `stride` in elements.
+static void convertRun(const char *from, Type type, int64_t stride,
+                       int64_t count, float *out, int64_t outStride) {
+  if (type.isF32()) {
+    for (int64_t i = 0; i < count; ++i)
+      out[i * outStride] = load<float>(from + i * stride * 4);
+  } else if (type.isF16()) {
+    for (int64_t i = 0; i < count; ++i)
+      out[i * outStride] =
+          numerics::decodeF16(load<uint16_t>(from + i * stride * 2));
+  } else {
+    for (int64_t i = 0; i < count; ++i)
+      out[i * outStride] =
+          numerics::decodeBF16(load<uint16_t>(from + i * stride * 2));
+  }
+}
+
+/// Calls `visit(offset, position)` for each innermost run, where `offset` is in
+/// elements of the source and `position` counts elements of the row-major
+/// result.
+static void forEachRun(ArrayRef<int64_t> shape, ArrayRef<int64_t> strides,
+                       function_ref<void(int64_t, int64_t)> visit) {
+  if (llvm::is_contained(shape, 0))
+    return;
+  if (shape.empty())
+    return visit(0, 0);
+  SmallVector<int64_t> index(shape.size() - 1, 0);
+  int64_t offset = 0, position = 0;
+  while (true) {
+    visit(offset, position);
+    position += shape.back();
+    int64_t axis = int64_t(index.size()) - 1;
+    for (; axis >= 0; --axis) {
+      offset += strides[axis];
+      if (++index[axis] < shape[axis])
+        break;
+      offset -= index[axis] * strides[axis];
+      index[axis] = 0;
+    }
+    if (axis < 0)
+      return;
+  }
+}
+
+llvm::Error WeightReader::readRows(TypedAttr weight, int64_t rowBegin,
+                                   int64_t rowEnd, MutableArrayRef<float> out) {
+  llvm::Expected<View> view = getView(weight);
+  if (!view)
+    return view.takeError();
+  Type type = view->elementType;
+  if (!type.isF32() && !type.isF16() && !type.isBF16())
+    return makeError("weight has elements of type {0}, needed are f16, bf16 or "
+                     "f32",
+                     toString(type));
+  if (view->shape.empty()) {
+    assert(rowBegin == 0 && rowEnd == 1 && out.size() == 1);
+    convertRun(view->data, type, 1, 1, out.data(), 1);
+    return llvm::Error::success();
+  }
+  assert(rowBegin >= 0 && rowBegin <= rowEnd && rowEnd <= view->shape[0]);
+  SmallVector<int64_t> shape(view->shape);
+  shape[0] = rowEnd - rowBegin;
+  assert(int64_t(out.size()) == llvm::product_of(shape));
+  const char *data =
+      view->data + rowBegin * view->strides[0] * view->elementBytes;
+
+  // A transposed matrix is read along its memory, in tiles that fit the cache.
+  if (shape.size() == 2 && view->strides[0] == 1 && view->strides[1] > 1) {
+    constexpr int64_t tile = 64;
+    for (int64_t row = 0; row < shape[0]; row += tile)
+      for (int64_t column = 0; column < shape[1]; ++column)
+        convertRun(data +
+                       (row + column * view->strides[1]) * view->elementBytes,
+                   type, 1, std::min(tile, shape[0] - row),
+                   out.data() + row * shape[1] + column, shape[1]);
+    return llvm::Error::success();
+  }
+  forEachRun(shape, view->strides, [&](int64_t offset, int64_t position) {
+    convertRun(data + offset * view->elementBytes, type, view->strides.back(),
+               shape.back(), out.data() + position, 1);
+  });
+  return llvm::Error::success();
+}
+
+llvm::Error WeightReader::readRows(Value weight, int64_t rowBegin,
+                                   int64_t rowEnd, MutableArrayRef<float> out) {
+  if (auto op = weight.getDefiningOp<WeightOp>())
+    return readRows(op.getValue(), rowBegin, rowEnd, out);
+  auto op = weight.getDefiningOp<QuantizedWeightOp>();
+  if (!op)
+    return makeError("weight is not produced by llq.weight or "
+                     "llq.quantized_weight");
+  llvm::Expected<SmallVector<ArrayRef<char>>> components = getComponents(op);
+  if (!components)
+    return components.takeError();
+  QuantizedType type = op.getType();
+  assert(int64_t(out.size()) == (rowEnd - rowBegin) * type.getColumns());
+  cast<WeightFormatInterface>(type.getFormat())
+      .dequantizeRows(*components, type.getRows(), type.getColumns(), rowBegin,
+                      rowEnd, out.data());
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::vector<float>> WeightReader::readAll(TypedAttr weight) {
+  auto type = dyn_cast<RankedTensorType>(weight.getType());
+  if (!type || !getTensorBytes(type))
+    return getView(weight).takeError();
+  std::vector<float> values(type.getNumElements());
+  int64_t rows = type.getRank() == 0 ? 1 : type.getDimSize(0);
+  if (llvm::Error error = readRows(weight, 0, rows, values))
+    return error;
+  return values;
+}
+
+llvm::Expected<ArrayRef<char>> WeightReader::getBytes(TypedAttr weight) {
+  llvm::Expected<View> view = getView(weight);
+  if (!view)
+    return view.takeError();
+  auto type = cast<RankedTensorType>(weight.getType());
+  SmallVector<int64_t> rowMajor = getRowMajorStrides(view->shape);
+  for (auto [dim, stride, wanted] :
+       llvm::zip_equal(view->shape, view->strides, rowMajor))
+    if (dim > 1 && stride != wanted)
+      return makeError("weight of type {0} is a strided view, a contiguous one "
+                       "is needed",
+                       toString(type));
+  return ArrayRef<char>(view->data, *getTensorBytes(type));
+}
+
+llvm::Expected<std::vector<char>> WeightReader::copyBytes(TypedAttr weight) {
+  llvm::Expected<View> view = getView(weight);
+  if (!view)
+    return view.takeError();
+  int64_t width = view->elementBytes;
+  std::vector<char> bytes(*getTensorBytes(cast<ShapedType>(weight.getType())));
+  int64_t run = view->shape.empty() ? 1 : view->shape.back();
+  int64_t stride = view->shape.empty() ? 1 : view->strides.back();
+  // A transposed matrix is copied along its memory, as in readRows.
+  if (view->shape.size() == 2 && view->strides[0] == 1 && stride > 1) {
+    int64_t rows = view->shape[0];
+    constexpr int64_t tile = 64;
+    for (int64_t row = 0; row < rows; row += tile)
+      for (int64_t column = 0; column < run; ++column)
+        for (int64_t i = row, e = std::min(rows, row + tile); i < e; ++i)
+          std::memcpy(&bytes[(i * run + column) * width],
+                      view->data + (i + column * stride) * width, width);
+    return bytes;
+  }
+  forEachRun(view->shape, view->strides, [&](int64_t offset, int64_t position) {
+    const char *from = view->data + offset * width;
+    char *to = bytes.data() + position * width;
+    if (stride == 1) {
+      std::memcpy(to, from, run * width);
+      return;
+    }
+    for (int64_t i = 0; i < run; ++i)
+      std::memcpy(to + i * width, from + i * stride * width, width);
+  });
+  return bytes;
+}
+
+llvm::Expected<SmallVector<ArrayRef<char>>>
+WeightReader::getComponents(QuantizedWeightOp weight) {
+  QuantizedType type = weight.getType();
+  auto format = cast<WeightFormatInterface>(type.getFormat());
+  SmallVector<ArrayRef<char>> data;
+  for (const WeightComponent &component :
+       format.getComponents(type.getRows(), type.getColumns())) {
+    llvm::Expected<ArrayRef<char>> bytes =
+        getBytes(weight.getComponents().getAs<TypedAttr>(component.name));
+    if (!bytes)
+      return bytes.takeError();
+    data.push_back(*bytes);
+  }
+  return data;
+}
+
+void WeightReader::release() {
+  std::lock_guard<std::mutex> lock(mutex);
+  files.clear();
+}
+
+void llq::releaseWeight(TypedAttr weight) {
+  auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(weight);
+  if (!resource)
+    return;
+  if (DenseResourceElementsHandle handle = resource.getRawHandle();
+      handle.getBlob())
+    handle.getResource()->setBlob(AsmResourceBlob());
+}
