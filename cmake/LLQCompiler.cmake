@@ -35,6 +35,10 @@ function(llq_add_library name)
                    DEPENDS ${ARG_DEPENDS} DISABLE_INSTALL EXCLUDE_FROM_LIBMLIR
                    PARTIAL_SOURCES_INTENDED)
   target_link_libraries(${name} PUBLIC ${ARG_LINK_LIBS} MLIR LLVM)
+  # Visible, because plugins use the dialect and the passes of the tool that
+  # loads them.
+  set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET default
+                        VISIBILITY_INLINES_HIDDEN OFF)
   if(NOT ARG_NO_PCH)
     target_precompile_headers(${name} REUSE_FROM llq_pch)
   endif()

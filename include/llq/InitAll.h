@@ -1,6 +1,6 @@
 //===- InitAll.h - Registers everything LLQ has -----------------*- C++ -*-===//
 //
-// Every compiler tool calls these two; nothing else registers anything.
+// Every compiler tool calls these; nothing else registers anything.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -21,6 +21,10 @@ void registerAllDialects(mlir::DialectRegistry &registry);
 
 /// Registers the passes and pipelines of LLQ and the upstream passes.
 void registerAllPasses();
+
+/// Makes `--version` of a tool whose command line is LLVM's print `tool`, the
+/// version of LLQ and that of LLVM.
+void setVersionPrinter(const char *tool);
 
 } // namespace llq
 

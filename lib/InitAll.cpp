@@ -1,0 +1,30 @@
+//===- InitAll.cpp - Registers everything LLQ has -------------------------===//
+//
+// One call for each component that has dialects, interfaces or passes.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/InitAll.h"
+#include "dialects/LLQ/LLQ.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/CommandLine.h"
+
+void llq::registerAllDialects(mlir::DialectRegistry &registry) {
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  registry.insert<LLQDialect>();
+}
+
+void llq::registerAllPasses() { mlir::registerAllPasses(); }
+
+void llq::setVersionPrinter(const char *tool) {
+  llvm::cl::SetVersionPrinter([tool](llvm::raw_ostream &os) {
+    os << tool << " " LLQ_VERSION " (LLVM " LLVM_VERSION_STRING ")\n";
+  });
+}
