@@ -57,7 +57,7 @@ struct ThreadPool::State {
 
   void workerLoop() {
     uint64_t seen = 0;
-    std::unique_lock lock(mutex);
+    std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
       wake.wait(lock, [&] { return stop || jobNumber != seen; });
       if (stop)
@@ -85,7 +85,7 @@ ThreadPool::ThreadPool(unsigned threads) : state(std::make_unique<State>()) {
 
 ThreadPool::~ThreadPool() {
   {
-    std::lock_guard lock(state->mutex);
+    std::lock_guard<std::mutex> lock(state->mutex);
     state->stop = true;
   }
   state->wake.notify_all();
@@ -108,15 +108,15 @@ void ThreadPool::parallelFor(
   if (chunks == 1 || state->workers.empty() || insideLoop)
     return job.work();
 
-  std::lock_guard turn(state->turn);
+  std::lock_guard<std::mutex> oneAtATime(state->turn);
   {
-    std::lock_guard lock(state->mutex);
+    std::lock_guard<std::mutex> lock(state->mutex);
     state->job = &job;
     state->busy = state->workers.size();
     ++state->jobNumber;
   }
   state->wake.notify_all();
   job.work();
-  std::unique_lock lock(state->mutex);
+  std::unique_lock<std::mutex> lock(state->mutex);
   state->finished.wait(lock, [&] { return state->busy == 0; });
 }
