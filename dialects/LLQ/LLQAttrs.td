@@ -139,6 +139,47 @@ def LLQ_DynamicAttr : LLQ_Attr<"Dynamic", "dynamic"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Contents of a program's weight buffers
+//===----------------------------------------------------------------------===//
+
+def LLQ_WeightPartAttr : LLQ_Attr<"WeightPart", "weight_part"> {
+  let summary = "One weight of a packed buffer";
+  let description = [{
+    `type` is a tensor or `!llq.quantized`; `components` are the arrays of its
+    format, or `{values = ...}` for a weight in its source type. `method` is the
+    provenance that the layer carried.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name, "::mlir::Type":$type,
+                        "::mlir::DictionaryAttr":$components,
+                        OptionalParameter<"::mlir::DictionaryAttr">:$method);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def LLQ_PackedAttr : LLQ_Attr<"Packed", "packed"> {
+  let summary = "Weights in the order in which a target's kernels read them";
+  let description = [{
+    The tiles of all parts one after another, or, if `interleaved`, one tile of
+    each part in turn. `target` names the layout. The bytes are made when the
+    buffer is written, one tile at a time.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$target,
+                        ArrayRefParameter<"::llq::WeightPartAttr">:$parts,
+                        "bool":$interleaved);
+  let assemblyFormat = "`<` $target `,` `interleaved` `=` $interleaved `,` `[` $parts `]` `>`";
+}
+
+def LLQ_PaddedVectorAttr : LLQ_Attr<"PaddedVector", "padded_vector"> {
+  let summary = "Vectors as f32, each padded with zeros, one after another";
+  let description = [{
+    `values` are 1-d weights (`#llq.external`, resource blobs) or `array<f32>`,
+    each padded to a multiple of `padding` elements.
+  }];
+  let parameters = (ins ArrayRefParameter<"::mlir::Attribute">:$values,
+                        "int64_t":$padding);
+  let assemblyFormat = "`<` $padding `,` `[` $values `]` `>`";
+}
+
+//===----------------------------------------------------------------------===//
 // Architecture
 //===----------------------------------------------------------------------===//
 

@@ -304,9 +304,13 @@ def LLQ_ProgramOp : LLQ_Op<"program", [Symbol, SingleBlock, NoTerminator,
   let summary = "What one call of the model does on one kind of target";
   let description = [{
     Buffers and a list of dispatches in order. A call handles up to `max_tokens`
-    tokens behind `past` tokens that are in the cache already.
+    tokens behind `past` tokens that are in the cache already. `arena_bytes` is
+    the memory of all temporaries (set by `llq-plan-memory`), `scratch_bytes` that
+    of each thread.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_tokens);
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_tokens,
+                       DefaultValuedAttr<I64Attr, "0">:$scratch_bytes,
+                       DefaultValuedAttr<I64Attr, "0">:$arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `max_tokens` `=` $max_tokens attr-dict-with-keyword $body";
 }

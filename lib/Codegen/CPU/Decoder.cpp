@@ -1,0 +1,182 @@
+//===- Decoder.cpp - Decode recipes for the CPU ---------------------------===//
+//
+// The recipes of source types and of #llq.uniform.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Decoder.h"
+
+#include "llq/Codegen/CPU.h"
+#include "llq/Packing/UniformLayout.h"
+
+using namespace mlir;
+using namespace llq;
+
+#include "llq/Codegen/CPUDecodeInterface.h.inc"
+
+#include "llq/Codegen/CPUDecodeInterface.cpp.inc"
+
+SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
+                                      ArrayRef<Value> zeros) const {
+  VectorType words = b.i32x(kTileRows), floats = b.f32x(kTileRows);
+  SmallVector<Value> result;
+  for (Value bytes : codes(b, tile, block, 0, 64)) {
+    // Byte j of each row's 32-bit word is a column.
+    Value word = vector::BitCastOp::create(b, words, bytes);
+    for (int64_t j = 0; j < 4; ++j) {
+      Value code = word;
+      if (j > 0)
+        code = arith::ShRUIOp::create(b, code, b.splat(words, 8 * j));
+      if (j < 3)
+        code = arith::AndIOp::create(b, code, b.splat(words, int64_t(255)));
+      Value value = arith::SIToFPOp::create(b, floats, code);
+      Value zero = zeros[result.size() * zeros.size() / kBlockColumns];
+      result.push_back(zero ? b.subf(value, zero) : value);
+    }
+  }
+  return result;
+}
+
+namespace {
+
+/// f32, f16 or bf16 as they are: one unit, no scale.
+class SourceDecoder : public CPUDecoder {
+public:
+  SourceDecoder(Type element, int64_t k) : element(element) {
+    int64_t padded = getPaddedColumns(k);
+    blocks = padded / kBlockColumns;
+    unitColumns = padded;
+    bytes = element.getIntOrFloatBitWidth() / 8;
+    tileBytes = padded * kTileRows * bytes;
+  }
+
+  SmallVector<Value> codes(KernelBuilder &, Value, Value, int64_t,
+                           int64_t) const override {
+    return {};
+  }
+  Value scale(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
+    return {};
+  }
+  Value zero(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
+    return {};
+  }
+
+  SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
+                            ArrayRef<Value>) const override {
+    int64_t column = kTileRows * bytes;
+    Value pointer = b.advance(tile, b.mul(block, kBlockColumns * column));
+    SmallVector<Value> result;
+    for (int64_t i = 0; i < kBlockColumns; ++i)
+      result.push_back(b.loadAsF32(kTileRows, element, pointer, i * column));
+    return result;
+  }
+
+private:
+  Type element;
+  int64_t bytes;
+};
+
+/// Scales, zeros and bit planes of #llq.uniform (UniformLayout.h).
+class UniformDecoder : public CPUDecoder {
+public:
+  UniformDecoder(UniformAttr format, int64_t k)
+      : format(format), layout(format, k) {
+    tileBytes = layout.tileBytes;
+    blocks = layout.blocks;
+    unitColumns = layout.unitColumns;
+    maxCode = (1 << format.getBits()) - 1;
+  }
+
+  SmallVector<Value> codes(KernelBuilder &b, Value tile, Value block,
+                           int64_t firstByte, int64_t bytes) const override {
+    VectorType type = b.i8x(bytes);
+    Value pointer = b.advance(tile, b.mul(block, layout.blockBytes));
+    SmallVector<Value> result(8);
+    int64_t chunk = layout.codesOffset + firstByte, shift = 0;
+    for (int64_t width : UniformLayout::getPlanes(format.getBits())) {
+      int64_t fields = 8 / width;
+      for (int64_t c = 0; c < width; ++c, chunk += 64) {
+        Value plane = b.load(type, pointer, chunk);
+        for (int64_t f = 0; f < fields; ++f) {
+          Value field = extract(b, plane, f * width, width, shift);
+          Value &code = result[c * fields + f];
+          code = code ? arith::OrIOp::create(b, code, field) : field;
+        }
+      }
+      shift += width;
+    }
+    return result;
+  }
+
+  Value scale(KernelBuilder &b, Value tile, Value unit, int64_t row,
+              int64_t rows) const override {
+    Type element = format.getScale() == ScaleType::F16 ? Type(b.getF16Type())
+                                                       : Type(b.getF32Type());
+    return loadUnit(b, tile, unit, 0, element, layout.scaleBytes, row, rows);
+  }
+
+  Value zero(KernelBuilder &b, Value tile, Value unit, int64_t row,
+             int64_t rows) const override {
+    if (format.getZero() == ZeroPoint::None)
+      return b.splat(b.f32x(rows), double(1 << (format.getBits() - 1)));
+    Type element = format.getZero() == ZeroPoint::Int ? Type(b.getI8Type())
+                                                      : Type(b.getF16Type());
+    return loadUnit(b, tile, unit, layout.zerosOffset, element,
+                    layout.zeroBytes, row, rows);
+  }
+
+private:
+  /// Bits [from, from + width) of each byte, moved to bit `to`.
+  static Value extract(KernelBuilder &b, Value bytes, int64_t from,
+                       int64_t width, int64_t to) {
+    Type type = bytes.getType();
+    if (width == 8)
+      return bytes;
+    int64_t mask = ((1 << width) - 1) << to;
+    if (from > to)
+      bytes = arith::ShRUIOp::create(b, bytes, b.splat(type, from - to));
+    else if (from < to)
+      bytes = arith::ShLIOp::create(b, bytes, b.splat(type, to - from));
+    // The topmost field has only zeros above it after the shift.
+    if (from > to && from + width == 8 && to == 0)
+      return bytes;
+    return arith::AndIOp::create(b, bytes, b.splat(type, int64_t(int8_t(mask))));
+  }
+
+  static Value loadUnit(KernelBuilder &b, Value tile, Value unit,
+                        int64_t offset, Type element, int64_t bytes,
+                        int64_t row, int64_t rows) {
+    Value pointer = b.advance(tile, b.mul(unit, kTileRows * bytes));
+    return b.loadAsF32(rows, element, pointer, offset + row * bytes);
+  }
+
+  UniformAttr format;
+  UniformLayout layout;
+};
+
+struct UniformCPUDecode
+    : CPUDecodeInterface::ExternalModel<UniformCPUDecode, UniformAttr> {
+  std::unique_ptr<CPUDecoder> createDecoder(Attribute attr, int64_t k) const {
+    return std::make_unique<UniformDecoder>(cast<UniformAttr>(attr), k);
+  }
+};
+
+} // namespace
+
+std::unique_ptr<CPUDecoder> llq::createCPUDecoder(Type type) {
+  if (auto tensor = dyn_cast<RankedTensorType>(type))
+    return std::make_unique<SourceDecoder>(tensor.getElementType(),
+                                           tensor.getDimSize(1));
+  auto quantized = cast<QuantizedType>(type);
+  if (auto format = dyn_cast<CPUDecodeInterface>(quantized.getFormat()))
+    return format.createDecoder(quantized.getColumns());
+  return nullptr;
+}
+
+void llq::registerCPUDecoders(DialectRegistry &registry) {
+  registry.addExtension(+[](MLIRContext *context, LLQDialect *) {
+    UniformAttr::attachInterface<UniformCPUDecode>(*context);
+  });
+}

@@ -1,0 +1,70 @@
+//===- Decoder.h - How kernels decode a weight format -----------*- C++ -*-===//
+//
+// The decode recipe of a format for the CPU: given a packed tile, where its
+// scales are and how a block of 32 columns becomes unsigned bytes or f32 values.
+// The product kernels know nothing else of a format.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LIB_CODEGEN_CPU_DECODER_H
+#define LIB_CODEGEN_CPU_DECODER_H
+
+#include "KernelBuilder.h"
+
+#include <memory>
+
+namespace llq {
+
+/// Emits the code that decodes tiles of a weight w[N,K].
+///
+/// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where a
+/// unit is a range of `unitColumns` columns. With integer codes,
+/// `values = codes - zero(unit)`.
+class CPUDecoder {
+public:
+  using Value = mlir::Value;
+  virtual ~CPUDecoder() = default;
+
+  /// Bytes of a tile, its blocks of 32 columns, and the columns of a unit: a
+  /// multiple of 32, or 16, 8 or 4.
+  int64_t tileBytes = 0;
+  int64_t blocks = 0;
+  int64_t unitColumns = 0;
+  /// Largest code; 0 if the format has no integer codes.
+  int64_t maxCode = 0;
+
+  int64_t getUnits() const {
+    return (blocks * 32 + unitColumns - 1) / unitColumns;
+  }
+
+  /// Codes of a block in eight vectors of `bytes` unsigned bytes: byte
+  /// 4 * row + j of vector s is the code of column 4 * s + j. `firstByte` selects
+  /// the rows from firstByte / 4 on.
+  virtual llvm::SmallVector<Value> codes(KernelBuilder &b, Value tile,
+                                         Value block, int64_t firstByte,
+                                         int64_t bytes) const = 0;
+
+  /// Scales of rows [row, row + rows) of a unit as f32, or null for ones.
+  virtual Value scale(KernelBuilder &b, Value tile, Value unit, int64_t row,
+                      int64_t rows) const = 0;
+
+  /// Zero points likewise, or null for zeros.
+  virtual Value zero(KernelBuilder &b, Value tile, Value unit, int64_t row,
+                     int64_t rows) const = 0;
+
+  /// The 32 columns of a block, each a vector of 16 rows, without the scale.
+  /// `zeros[u]` is the zero point of the block's unit u.
+  virtual llvm::SmallVector<Value> values(KernelBuilder &b, Value tile,
+                                          Value block,
+                                          llvm::ArrayRef<Value> zeros) const;
+};
+
+/// The decoder of a weight of `type`, a tensor or !llq.quantized, whose layout
+/// has been verified.
+std::unique_ptr<CPUDecoder> createCPUDecoder(mlir::Type type);
+
+} // namespace llq
+
+#endif // LIB_CODEGEN_CPU_DECODER_H

@@ -1,0 +1,142 @@
+//===- KernelBuilder.h - Building blocks of CPU kernels ---------*- C++ -*-===//
+//
+// A thin layer over OpBuilder in which the kernels are written: pointers plus
+// byte offsets, vectors of 16 lanes (a tile of rows, or 16 columns) that LLVM
+// splits to the level's registers, and counted loops with carried values.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LIB_CODEGEN_CPU_KERNELBUILDER_H
+#define LIB_CODEGEN_CPU_KERNELBUILDER_H
+
+#include "llq/Codegen/CPULevel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace llq {
+
+class KernelBuilder : public mlir::ImplicitLocOpBuilder {
+public:
+  using Value = mlir::Value;
+  using VectorType = mlir::VectorType;
+
+  /// Starts a kernel `name` at the end of `module`; the insertion point is its
+  /// body. Call `finish` at the end.
+  KernelBuilder(mlir::ModuleOp module, llvm::StringRef name,
+                const CPULevel &level);
+
+  const CPULevel &level;
+
+  //===--- The kernel's arguments (llqrt/FileFormat.h) --------------------===//
+
+  /// Pointer of buffer `i` of the dispatch.
+  Value buffer(int64_t i);
+  Value tokenBegin() { return callField(0); }
+  Value tokenEnd() { return callField(1); }
+  Value past() { return callField(2); }
+  Value itemBegin() { return func.getArgument(2); }
+  Value itemEnd() { return func.getArgument(3); }
+  Value scratch() { return func.getArgument(4); }
+
+  void finish() { mlir::func::ReturnOp::create(*this); }
+
+  //===--- Types and constants --------------------------------------------===//
+
+  VectorType f32x(int64_t n) { return VectorType::get(n, getF32Type()); }
+  VectorType i32x(int64_t n) { return VectorType::get(n, getI32Type()); }
+  VectorType i16x(int64_t n) { return VectorType::get(n, getI16Type()); }
+  VectorType i8x(int64_t n) { return VectorType::get(n, getI8Type()); }
+  Value i64(int64_t value);
+  Value f32(double value);
+  /// A vector (or scalar) of `type` with all elements `value`.
+  Value splat(mlir::Type type, double value);
+  Value splat(mlir::Type type, int64_t value);
+  Value broadcast(VectorType type, Value scalar);
+
+  //===--- Integer arithmetic on i64 and addresses -------------------------===//
+
+  Value add(Value a, Value b);
+  Value sub(Value a, Value b);
+  Value mul(Value a, Value b);
+  Value add(Value a, int64_t b) { return b ? add(a, i64(b)) : a; }
+  Value mul(Value a, int64_t b) { return b == 1 ? a : mul(a, i64(b)); }
+  Value div(Value a, int64_t b);
+  Value rem(Value a, int64_t b);
+  Value div(Value a, Value b);
+  Value rem(Value a, Value b);
+  Value min(Value a, Value b);
+  /// `pointer` advanced by a number of bytes.
+  Value advance(Value pointer, Value bytes);
+  Value advance(Value pointer, int64_t bytes);
+
+  //===--- Memory ----------------------------------------------------------===//
+
+  Value load(mlir::Type type, Value pointer, int64_t bytes = 0);
+  void store(Value value, Value pointer, int64_t bytes = 0);
+  /// A scalar of `type`'s element type, in all lanes.
+  Value loadBroadcast(VectorType type, Value pointer, int64_t bytes = 0);
+  /// `lanes` consecutive elements of `element` (f32, f16, bf16 or i8, the last
+  /// unsigned), as f32.
+  Value loadAsF32(int64_t lanes, mlir::Type element, Value pointer,
+                  int64_t bytes = 0);
+  /// Stores f32 lanes as f32 or f16.
+  void storeF32As(mlir::Type element, Value value, Value pointer,
+                  int64_t bytes = 0);
+  void prefetch(Value pointer, int64_t bytes);
+
+  //===--- Floating point ---------------------------------------------------===//
+
+  Value addf(Value a, Value b);
+  Value subf(Value a, Value b);
+  Value mulf(Value a, Value b);
+  Value divf(Value a, Value b);
+  /// `a * b + c`; rounded once where the level has FMA.
+  Value fma(Value a, Value b, Value c);
+  Value maxf(Value a, Value b);
+  /// e^x for x <= 0 or moderate x; relative error of a few ulp.
+  Value exp(Value x);
+  /// x / (1 + e^-x).
+  Value silu(Value x);
+  /// Sum or maximum over the lanes, in a fixed order.
+  Value sumLanes(Value vector);
+  Value maxLanes(Value vector);
+
+  //===--- Control -----------------------------------------------------------===//
+
+  using Carried = llvm::SmallVector<Value>;
+  /// `for (i = begin; i < end; i += step)` carrying values.
+  Carried loop(Value begin, Value end, int64_t step, mlir::ValueRange init,
+               llvm::function_ref<Carried(Value, mlir::ValueRange)> body);
+  void loop(Value begin, Value end, int64_t step,
+            llvm::function_ref<void(Value)> body);
+  /// Runs `body(token, count)` over the tokens of the call, `most` at a time and
+  /// the rest one at a time.
+  void tokenLoop(int64_t most,
+                 llvm::function_ref<void(Value token, int64_t count)> body);
+  void ifThen(Value condition, llvm::function_ref<void()> body);
+
+  /// i32 lanes plus the products of `codes` (unsigned bytes) and `activations`
+  /// (signed bytes), four at a time. Only for DotKind::DotAccumulate.
+  Value dotAccumulate(Value sum, Value codes, Value activations);
+  Value intrinsic(llvm::StringRef name, mlir::Type result,
+                  mlir::ValueRange operands);
+
+private:
+  Value callField(int64_t i);
+  Value halfToFloat(Value bits);
+  Value floatToHalf(Value value);
+
+  mlir::func::FuncOp func;
+};
+
+} // namespace llq
+
+#endif // LIB_CODEGEN_CPU_KERNELBUILDER_H

@@ -1,0 +1,137 @@
+//===- Kernels.h - The kernels of the CPU target ----------------*- C++ -*-===//
+//
+// Each struct describes one kernel: what it is specialised for. `emit` builds
+// its function in a module for a level; equal descriptions have equal names, so
+// that a kernel is built once. The buffers of a kernel are listed in the order
+// of its dispatch, inputs first.
+//
+// Activations are f32 rows whose stride is the number of columns rounded up to
+// 32; the padding is zero. Quantized activations (`QuantizedRow`) are rows of
+// bytes.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LIB_CODEGEN_CPU_KERNELS_H
+#define LIB_CODEGEN_CPU_KERNELS_H
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Codegen/CPULevel.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace llq {
+
+/// Where codes, scales and sums of a row of activations quantized to int8 in
+/// groups of 32 lie: `codes` i8[Kp], `scales` f32[Kp/32], `sums` f32[Kp/32], the
+/// sums those of the codes of each group (exact integers).
+struct QuantizedRow {
+  explicit QuantizedRow(int64_t columns);
+  int64_t codes = 0;
+  int64_t scales;
+  int64_t sums;
+  int64_t bytes;
+  int64_t groups;
+};
+
+/// Columns K of a weight w[N,K].
+int64_t getWeightColumns(mlir::Type weight);
+
+/// Columns and format of a weight as a part of a kernel's name.
+std::string getWeightSuffix(mlir::Type weight);
+
+/// y = x · wᵀ with what follows it.
+/// Buffers: x, weight, [bias], [residual], y.
+struct LinearKernel {
+  enum class Epilogue { Store, Residual, SwiGLU };
+  mlir::Type weight;
+  /// Columns of y: the rows of all weights of the product, each padded.
+  int64_t columns;
+  bool int8;
+  bool bias;
+  Epilogue epilogue;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+  /// Work items: tiles, or pairs of a gate and an up tile.
+  int64_t getItems() const;
+};
+
+/// Root-mean-square normalization, quantization to int8, or both.
+/// Buffers: x, [weight f32], y.
+struct NormKernel {
+  int64_t columns;
+  bool norm;
+  float epsilon;
+  bool quantize;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+/// Rows of the embedding table. Buffers: ids i32, table, y.
+struct EmbeddingKernel {
+  mlir::Type table;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+/// Cosines and sines of the positions of the call. Buffers: frequencies f32
+/// [half], y (cosines, then sines, each `half` padded to 16).
+struct RotaryKernel {
+  int64_t half;
+  float scale;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+/// Sums and gated activations of whole buffers. Buffers: a, b, y.
+struct ElementwiseKernel {
+  enum class Kind { Add, SwiGLU };
+  Kind kind;
+  /// First column of a and b in their rows and the strides of the rows.
+  int64_t columns, aOffset, aStride, bOffset, bStride;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+/// Shape of an attention and of its cache: per block of 16 positions and head,
+/// keys [D][16] then values [16][D] in `type`, then for int8 the scales of keys
+/// [16] and values [16] in f32.
+struct AttentionShape {
+  int64_t heads, kvHeads, headDim;
+  CacheType type;
+
+  int64_t getHeadBytes() const;
+  int64_t getBlockBytes() const { return kvHeads * getHeadBytes(); }
+  std::string getSuffix() const;
+};
+
+/// Rotates queries in place of their own buffer and appends keys and values to
+/// the cache. Buffers: q, k, v (each with an offset in its row), rotary, then
+/// written: rotated q, cache.
+struct RopeAppendKernel {
+  AttentionShape shape;
+  int64_t qOffset, qStride, kOffset, kStride, vOffset, vStride;
+  bool interleaved, rotateQuery, rotateKey;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+/// Softmax-weighted values. Buffers: rotated q, cache, y.
+struct AttentionKernel {
+  AttentionShape shape;
+  float scale;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
+} // namespace llq
+
+#endif // LIB_CODEGEN_CPU_KERNELS_H

@@ -1,0 +1,396 @@
+//===- LinearKernel.cpp - Products with packed weights --------------------===//
+//
+// One generator for every format, accuracy and epilogue: decode (one token) and
+// prefill (many) are the same code with another number of accumulators, so that
+// a result never depends on how the tokens of a prompt are cut. Sums along K
+// have one order: within a block of 32 exactly (integers) or column by column,
+// then block by block, then unit by unit.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Decoder.h"
+#include "Kernels.h"
+
+#include "llq/Packing/CPULayout.h"
+
+using namespace mlir;
+using namespace llq;
+
+QuantizedRow::QuantizedRow(int64_t columns) {
+  int64_t padded = getPaddedColumns(columns);
+  groups = padded / kBlockColumns;
+  scales = padded;
+  sums = scales + 4 * groups;
+  bytes = sums + 4 * groups;
+}
+
+int64_t llq::getWeightColumns(Type weight) {
+  if (auto tensor = dyn_cast<RankedTensorType>(weight))
+    return tensor.getDimSize(1);
+  return cast<QuantizedType>(weight).getColumns();
+}
+
+/// Text of a weight's type without its rows, as a part of a kernel's name.
+std::string llq::getWeightSuffix(Type weight) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << getWeightColumns(weight) << '_';
+  if (auto tensor = dyn_cast<RankedTensorType>(weight))
+    os << tensor.getElementType();
+  else
+    os << cast<QuantizedType>(weight).getFormat();
+  // An identifier: the format's text with other characters dropped.
+  std::string name;
+  for (char c : text)
+    if (llvm::isAlnum(c))
+      name += c;
+    else if (c == '<' || c == ',' || c == '_')
+      name += '_';
+  return name;
+}
+
+std::string LinearKernel::getName() const {
+  std::string name = "linear_" + std::to_string(columns) + "x" +
+                     getWeightSuffix(weight) + (int8 ? "_int8" : "_exact");
+  if (bias)
+    name += "_bias";
+  if (epilogue == Epilogue::Residual)
+    name += "_add";
+  if (epilogue == Epilogue::SwiGLU)
+    name += "_swiglu";
+  return name;
+}
+
+int64_t LinearKernel::getItems() const {
+  return columns / kTileRows / (epilogue == Epilogue::SwiGLU ? 2 : 1);
+}
+
+namespace {
+
+/// Emits the body of a product kernel.
+class LinearEmitter {
+public:
+  LinearEmitter(KernelBuilder &b, const LinearKernel &kernel)
+      : b(b), kernel(kernel), decoder(createCPUDecoder(kernel.weight)),
+        row(getWeightColumns(kernel.weight)),
+        xStride(kernel.int8 ? row.bytes
+                            : 4 * getPaddedColumns(getWeightColumns(kernel.weight))),
+        lanes(kernel.int8 ? b.level.vectorBytes / 4 : kTileRows) {}
+
+  void emit();
+
+private:
+  using Epilogue = LinearKernel::Epilogue;
+
+  /// Sums of rows [row0, row0 + lanes) of a tile for `count` tokens from the row
+  /// `x` on.
+  SmallVector<Value> tile(Value tile, Value x, int64_t count, int64_t row0);
+  /// One block, for the int8 form: adds to `sums` (by token) the products scaled
+  /// by the activations' scales.
+  void blockInt8(Value tile, Value x, Value block, Value zero, int64_t row0,
+                 MutableArrayRef<Value> sums);
+  /// A block that holds several units: adds to the final sums.
+  void splitBlockInt8(Value tile, Value x, Value block, int64_t row0,
+                      MutableArrayRef<Value> sums);
+  Value dot(ArrayRef<Value> codes, Value x, int64_t firstStep);
+  Value dotPairs(ArrayRef<Value> codes, Value x, int64_t firstStep);
+  Value activationBytes(Value x, int64_t step);
+  void blockF32(Value tile, Value x, Value block, ArrayRef<Value> zeros,
+                MutableArrayRef<Value> sums);
+  void splitBlockF32(Value tile, Value x, Value block,
+                     MutableArrayRef<Value> sums);
+  void finish(Value token, Value column, ArrayRef<Value> first,
+              ArrayRef<Value> second);
+
+  KernelBuilder &b;
+  const LinearKernel &kernel;
+  std::unique_ptr<CPUDecoder> decoder;
+  QuantizedRow row;
+  int64_t xStride;
+  int64_t lanes;
+  Value x, weight, bias, residual, y;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Integer activations
+//===----------------------------------------------------------------------===//
+
+/// Four activation codes of a step, in every 32-bit lane.
+Value LinearEmitter::activationBytes(Value x, int64_t step) {
+  Value word = b.loadBroadcast(b.i32x(lanes), x, 4 * step);
+  return vector::BitCastOp::create(b, b.i8x(4 * lanes), word);
+}
+
+/// Products of `codes` (one vector per step) and activations, summed over the
+/// steps and over the four columns of each: i32 by row.
+Value LinearEmitter::dot(ArrayRef<Value> codes, Value x, int64_t firstStep) {
+  if (b.level.dot == DotKind::MaddPairs)
+    return dotPairs(codes, x, firstStep);
+  Value sum = b.splat(b.i32x(lanes), int64_t(0));
+  for (auto [s, code] : llvm::enumerate(codes))
+    sum = b.dotAccumulate(sum, code, activationBytes(x, firstStep + s));
+  return sum;
+}
+
+/// The same by pair sums in 16 bits: as many steps as cannot overflow are added
+/// before they are widened. 8-bit codes are taken apart into two halves.
+Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
+                              int64_t firstStep) {
+  VectorType bytes = b.i8x(4 * lanes), words = b.i16x(2 * lanes);
+  VectorType sums = b.i32x(lanes);
+  Value ones = b.splat(words, int64_t(1));
+  Value total;
+  auto addTo = [&](Value pairs, Value weights) {
+    Value wide = b.intrinsic(b.level.pairIntrinsic, sums, {pairs, weights});
+    total = total ? b.add(total, wide) : wide;
+  };
+  auto run = [&](function_ref<Value(Value)> part, int64_t maxCode,
+                 Value weights) {
+    int64_t most = 32767 / (2 * maxCode * 127);
+    Value pairs;
+    for (auto [s, code] : llvm::enumerate(codes)) {
+      Value product =
+          b.intrinsic(b.level.dotIntrinsic, words,
+                      {part(code), activationBytes(x, firstStep + s)});
+      pairs = pairs ? b.add(pairs, product) : product;
+      if ((s + 1) % most == 0 || s + 1 == codes.size()) {
+        addTo(pairs, weights);
+        pairs = {};
+      }
+    }
+  };
+  if (decoder->maxCode <= 127) {
+    run([](Value code) { return code; }, decoder->maxCode, ones);
+    return total;
+  }
+  run(
+      [&](Value code) -> Value {
+        return arith::AndIOp::create(b, code, b.splat(bytes, int64_t(15)));
+      },
+      15, ones);
+  run(
+      [&](Value code) -> Value {
+        return arith::ShRUIOp::create(b, code, b.splat(bytes, int64_t(4)));
+      },
+      15, b.splat(words, int64_t(16)));
+  return total;
+}
+
+void LinearEmitter::blockInt8(Value tile, Value x, Value block, Value zero,
+                              int64_t row0, MutableArrayRef<Value> sums) {
+  VectorType floats = b.f32x(lanes);
+  SmallVector<Value> codes =
+      decoder->codes(b, tile, block, 4 * row0, 4 * lanes);
+  Value columns = b.advance(x, b.mul(block, kBlockColumns));
+  Value groups = b.advance(x, b.mul(block, 4));
+  for (auto [t, sum] : llvm::enumerate(sums)) {
+    int64_t at = t * xStride;
+    Value products = dot(codes, b.advance(columns, at), 0);
+    Value value = arith::SIToFPOp::create(b, floats, products);
+    if (zero) {
+      Value codeSum = b.loadBroadcast(floats, groups, at + row.sums);
+      value = b.subf(value, b.mulf(zero, codeSum));
+    }
+    Value scale = b.loadBroadcast(floats, groups, at + row.scales);
+    sum = b.fma(value, scale, sum);
+  }
+}
+
+void LinearEmitter::splitBlockInt8(Value tile, Value x, Value block,
+                                   int64_t row0, MutableArrayRef<Value> sums) {
+  VectorType floats = b.f32x(lanes);
+  int64_t units = kBlockColumns / decoder->unitColumns;
+  SmallVector<Value> codes =
+      decoder->codes(b, tile, block, 4 * row0, 4 * lanes);
+  SmallVector<Value> ones(8 / units,
+                          b.splat(b.i8x(4 * lanes), int64_t(1)));
+  Value columns = b.advance(x, b.mul(block, kBlockColumns));
+  Value groups = b.advance(x, b.mul(block, 4));
+  for (int64_t u = 0; u < units; ++u) {
+    Value unit = b.add(b.mul(block, units), u);
+    Value scale = decoder->scale(b, tile, unit, row0, lanes);
+    Value zero = decoder->zero(b, tile, unit, row0, lanes);
+    int64_t steps = 8 / units, first = u * steps;
+    for (auto [t, sum] : llvm::enumerate(sums)) {
+      int64_t at = t * xStride;
+      Value here = b.advance(columns, at);
+      Value value = arith::SIToFPOp::create(
+          b, floats,
+          dot(ArrayRef(codes).slice(first, steps), here, first));
+      // The stored sums are those of whole blocks.
+      Value codeSum =
+          arith::SIToFPOp::create(b, floats, dot(ones, here, first));
+      if (zero)
+        value = b.subf(value, b.mulf(zero, codeSum));
+      value = b.mulf(value,
+                     b.loadBroadcast(floats, groups, at + row.scales));
+      sum = b.fma(value, scale, sum);
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// f32 activations
+//===----------------------------------------------------------------------===//
+
+/// Adds a block's products to two sums per token, even and odd columns apart.
+void LinearEmitter::blockF32(Value tile, Value x, Value block,
+                             ArrayRef<Value> zeros,
+                             MutableArrayRef<Value> sums) {
+  SmallVector<Value> columns = decoder->values(b, tile, block, zeros);
+  Value here = b.advance(x, b.mul(block, 4 * kBlockColumns));
+  for (auto [c, values] : llvm::enumerate(columns))
+    for (size_t t = 0; t < sums.size() / 2; ++t) {
+      Value &sum = sums[2 * t + c % 2];
+      sum = b.fma(
+          values, b.loadBroadcast(b.f32x(lanes), here, t * xStride + 4 * c),
+          sum);
+    }
+}
+
+void LinearEmitter::splitBlockF32(Value tile, Value x, Value block,
+                                  MutableArrayRef<Value> sums) {
+  int64_t units = kBlockColumns / decoder->unitColumns;
+  SmallVector<Value> zeros, scales;
+  for (int64_t u = 0; u < units; ++u) {
+    Value unit = b.add(b.mul(block, units), u);
+    zeros.push_back(decoder->zero(b, tile, unit, 0, lanes));
+    scales.push_back(decoder->scale(b, tile, unit, 0, lanes));
+  }
+  SmallVector<Value> columns = decoder->values(b, tile, block, zeros);
+  Value here = b.advance(x, b.mul(block, 4 * kBlockColumns));
+  for (size_t t = 0; t < sums.size(); ++t)
+    for (int64_t u = 0; u < units; ++u) {
+      Value sum = b.splat(b.f32x(lanes), 0.0);
+      for (int64_t i = 0; i < decoder->unitColumns; ++i) {
+        int64_t c = u * decoder->unitColumns + i;
+        sum = b.fma(columns[c],
+                    b.loadBroadcast(b.f32x(lanes), here, t * xStride + 4 * c),
+                    sum);
+      }
+      sums[t] = b.fma(sum, scales[u], sums[t]);
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// A tile, and the kernel
+//===----------------------------------------------------------------------===//
+
+SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
+                                       int64_t row0) {
+  VectorType floats = b.f32x(lanes);
+  SmallVector<Value> zeroSums(count, b.splat(floats, 0.0));
+  Value blocks = b.i64(decoder->blocks), none = b.i64(0);
+
+  if (decoder->unitColumns < kBlockColumns)
+    return b.loop(none, blocks, 1, zeroSums,
+                  [&](Value block, ValueRange carried) {
+                    KernelBuilder::Carried sums(carried);
+                    if (kernel.int8)
+                      splitBlockInt8(tile, x, block, row0, sums);
+                    else
+                      splitBlockF32(tile, x, block, sums);
+                    return sums;
+                  });
+
+  // Sums of one unit, before its scale. f32 keeps two per token so that one
+  // multiply-add need not wait for the one before it.
+  int64_t perToken = kernel.int8 ? 1 : 2;
+  auto unitSums = [&](Value unit, Value first, Value last) {
+    Value zero = decoder->zero(b, tile, unit, row0, lanes);
+    SmallVector<Value> init(count * perToken, b.splat(floats, 0.0));
+    auto body = [&](Value block, ValueRange carried) {
+      KernelBuilder::Carried sums(carried);
+      if (kernel.int8)
+        blockInt8(tile, x, block, zero, row0, sums);
+      else
+        blockF32(tile, x, block, zero, sums);
+      return sums;
+    };
+    SmallVector<Value> sums = decoder->unitColumns == kBlockColumns
+                                  ? body(first, init)
+                                  : b.loop(first, last, 1, init, body);
+    if (perToken == 1)
+      return sums;
+    SmallVector<Value> joined;
+    for (int64_t t = 0; t < count; ++t)
+      joined.push_back(b.addf(sums[2 * t], sums[2 * t + 1]));
+    return joined;
+  };
+  auto addUnit = [&](Value unit, Value first, Value last, ValueRange carried) {
+    KernelBuilder::Carried result;
+    Value scale = decoder->scale(b, tile, unit, row0, lanes);
+    for (auto [sum, total] : llvm::zip(unitSums(unit, first, last), carried))
+      result.push_back(scale ? b.fma(sum, scale, total) : b.addf(sum, total));
+    return result;
+  };
+
+  int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
+  if (decoder->getUnits() == 1)
+    return addUnit(none, none, blocks, zeroSums);
+  return b.loop(none, b.i64(decoder->getUnits()), 1, zeroSums,
+                [&](Value unit, ValueRange carried) {
+                  Value first = b.mul(unit, unitBlocks);
+                  Value last = b.min(b.add(first, unitBlocks), blocks);
+                  return addUnit(unit, first, last, carried);
+                });
+}
+
+/// Bias, residual or gated activation, and the store to y.
+void LinearEmitter::finish(Value token, Value column, ArrayRef<Value> first,
+                           ArrayRef<Value> second) {
+  VectorType floats = b.f32x(lanes);
+  int64_t columns = kernel.epilogue == Epilogue::SwiGLU ? kernel.columns / 2
+                                                        : kernel.columns;
+  int64_t stride = 4 * columns;
+  Value offset = b.add(b.mul(token, stride), b.mul(column, 4));
+  for (auto [t, sum] : llvm::enumerate(first)) {
+    Value value = sum;
+    if (bias)
+      value = b.addf(value, b.load(floats, b.advance(bias, b.mul(column, 4))));
+    if (residual)
+      value =
+          b.addf(value, b.load(floats, b.advance(residual, offset), t * stride));
+    if (kernel.epilogue == Epilogue::SwiGLU)
+      value = b.mulf(b.silu(value), second[t]);
+    b.store(value, b.advance(y, offset), t * stride);
+  }
+}
+
+void LinearEmitter::emit() {
+  int64_t next = 0;
+  x = b.buffer(next++);
+  weight = b.buffer(next++);
+  if (kernel.bias)
+    bias = b.buffer(next++);
+  if (kernel.epilogue == Epilogue::Residual)
+    residual = b.buffer(next++);
+  y = b.buffer(next++);
+
+  bool pairs = kernel.epilogue == Epilogue::SwiGLU;
+  int64_t itemBytes = decoder->tileBytes * (pairs ? 2 : 1);
+  b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
+    Value first = b.advance(weight, b.mul(item, itemBytes));
+    int64_t tokens = kernel.int8 ? b.level.tokensInt8 : b.level.tokensF32;
+    b.tokenLoop(tokens, [&](Value token, int64_t count) {
+      Value rows = b.advance(x, b.mul(token, xStride));
+      for (int64_t row0 = 0; row0 < kTileRows; row0 += lanes) {
+        SmallVector<Value> sums = tile(first, rows, count, row0), gated;
+        if (pairs)
+          gated = tile(b.advance(first, decoder->tileBytes), rows, count, row0);
+        Value column = b.add(b.mul(item, kTileRows), row0);
+        finish(token, column, sums, gated);
+      }
+    });
+  });
+}
+
+void LinearKernel::emit(ModuleOp module, const CPULevel &level) const {
+  KernelBuilder b(module, getName(), level);
+  LinearEmitter(b, *this).emit();
+  b.finish();
+}

@@ -1,0 +1,579 @@
+//===- LowerToCPU.cpp - Dispatch regions to a program and kernels ---------===//
+//
+// Walks the regions in order, gives every value a place in a buffer, and turns
+// each region into the dispatch of one of the kernels of Kernels.h.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Kernels.h"
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Codegen/CPU.h"
+#include "llq/Codegen/Passes.h"
+#include "llq/Packing/CPULayout.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace llq;
+
+namespace llq {
+#define GEN_PASS_DEF_LOWERTOCPUPASS
+#include "llq/Codegen/Passes.h.inc"
+} // namespace llq
+
+namespace {
+
+/// Where a value lies: columns [offset, offset + columns) of the rows of a
+/// buffer. Offsets and strides are in f32 elements; quantized activations and
+/// rotary tables always have a buffer of their own.
+struct Place {
+  Value buffer;
+  int64_t offset = 0;
+  int64_t stride = 0;
+};
+
+class Lowering {
+public:
+  Lowering(ModuleOp module, func::FuncOp forward, ArrayRef<ModuleOp> kernels,
+           ArrayRef<const CPULevel *> levels, int64_t maxTokens)
+      : module(module), forward(forward), kernels(kernels), levels(levels),
+        maxTokens(maxTokens), b(module.getContext()) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult lower(RegionOp region);
+  LogicalResult lowerProduct(RegionOp region, ArrayRef<LinearOp> linears,
+                             SwiGLUOp gated, AddOp residual);
+  LogicalResult lowerNorm(RegionOp region, RMSNormOp norm,
+                          QuantizeActivationOp quantize);
+  LogicalResult lowerAttention(RegionOp region, AttentionOp op);
+  LogicalResult lowerEmbedding(EmbeddingOp op);
+  LogicalResult lowerRotary(RotaryTableOp op);
+  LogicalResult lowerElementwise(Operation *op);
+  LogicalResult lowerReturn(func::ReturnOp op);
+
+  /// A new buffer of the program.
+  Value createBuffer(BufferKind kind, StringRef name, int64_t bytes,
+                     Attribute content = {});
+  Value createRows(StringRef name, int64_t columns);
+  /// The buffer of a product's weights, shared by equal ones.
+  FailureOr<Value> getWeights(Operation *op, ArrayRef<Value> weights,
+                              ArrayRef<StringAttr> names,
+                              ArrayRef<DictionaryAttr> methods,
+                              bool interleaved);
+  Value getVectors(StringRef name, ArrayRef<Attribute> values, int64_t bytes);
+  template <typename Kernel>
+  void dispatch(const Kernel &kernel, int64_t items, int64_t itemsPerToken,
+                ValueRange buffers, int64_t writes = 1);
+  void place(Value value, Place at);
+  FailureOr<Place> find(Operation *user, Value value);
+
+  ModuleOp module;
+  func::FuncOp forward;
+  ArrayRef<ModuleOp> kernels;
+  ArrayRef<const CPULevel *> levels;
+  int64_t maxTokens;
+  OpBuilder b;
+  ProgramOp program;
+  DenseMap<Value, Place> places;
+  llvm::StringSet<> emitted;
+  DenseMap<Value, Value> weightBuffers;
+  int64_t scratchBytes = 64;
+  int64_t temporaries = 0;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Buffers
+//===----------------------------------------------------------------------===//
+
+Value Lowering::createBuffer(BufferKind kind, StringRef name, int64_t bytes,
+                             Attribute content) {
+  bool weight = kind == BufferKind::Weight, state = kind == BufferKind::State;
+  return BufferOp::create(b, forward.getLoc(),
+                          BufferType::get(b.getContext()), kind, name,
+                          weight ? bytes : 0, !weight && !state ? bytes : 0,
+                          state ? bytes : 0, IntegerAttr(), content);
+}
+
+Value Lowering::createRows(StringRef name, int64_t columns) {
+  std::string unique = (name + "." + Twine(temporaries++)).str();
+  return createBuffer(BufferKind::Temporary, unique,
+                      4 * getPaddedColumns(columns));
+}
+
+FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
+                                      ArrayRef<StringAttr> names,
+                                      ArrayRef<DictionaryAttr> methods,
+                                      bool interleaved) {
+  // A weight used alone twice (a tied embedding and head) is stored once.
+  if (weights.size() == 1)
+    if (Value known = weightBuffers.lookup(weights[0]))
+      return known;
+  SmallVector<WeightPartAttr> parts;
+  int64_t bytes = 0;
+  for (auto [weight, name, method] : llvm::zip(weights, names, methods)) {
+    Type type = weight.getType();
+    DictionaryAttr components;
+    if (auto source = weight.getDefiningOp<WeightOp>())
+      components = b.getDictionaryAttr(
+          b.getNamedAttr("values", source.getValue()));
+    else if (auto quantized = weight.getDefiningOp<QuantizedWeightOp>())
+      components = quantized.getComponents();
+    else
+      return op->emitOpError() << "needs a constant weight for " << name;
+    FailureOr<int64_t> tile = getTileBytes(type, [&] {
+      return op->emitError() << "layer " << name << ": ";
+    });
+    if (failed(tile))
+      return failure();
+    int64_t rows = isa<QuantizedType>(type)
+                       ? cast<QuantizedType>(type).getRows()
+                       : cast<ShapedType>(type).getDimSize(0);
+    bytes += getPaddedRows(rows) / kTileRows * *tile;
+    parts.push_back(WeightPartAttr::get(b.getContext(), name, type, components,
+                                        method));
+  }
+  auto content = PackedAttr::get(b.getContext(), b.getStringAttr("cpu"), parts,
+                                 interleaved);
+  Value buffer =
+      createBuffer(BufferKind::Weight, names[0], bytes, content);
+  if (weights.size() == 1)
+    weightBuffers[weights[0]] = buffer;
+  return buffer;
+}
+
+Value Lowering::getVectors(StringRef name, ArrayRef<Attribute> values,
+                           int64_t bytes) {
+  return createBuffer(
+      BufferKind::Weight, name, bytes,
+      PaddedVectorAttr::get(b.getContext(), values, kBlockColumns));
+}
+
+void Lowering::place(Value value, Place at) {
+  places[value] = at;
+  // The same place seen from outside the region.
+  for (OpOperand &use : value.getUses())
+    if (auto yield = dyn_cast<YieldOp>(use.getOwner()))
+      places[yield->getParentOp()->getResult(use.getOperandNumber())] = at;
+}
+
+FailureOr<Place> Lowering::find(Operation *user, Value value) {
+  auto it = places.find(value);
+  if (it == places.end())
+    return user->emitOpError("has an operand that the cpu target cannot place");
+  return it->second;
+}
+
+template <typename Kernel>
+void Lowering::dispatch(const Kernel &kernel, int64_t items,
+                        int64_t itemsPerToken, ValueRange buffers,
+                        int64_t writes) {
+  std::string name = kernel.getName();
+  if (emitted.insert(name).second)
+    for (auto [target, level] : llvm::zip(kernels, levels))
+      kernel.emit(target, *level);
+  DispatchOp::create(b, forward.getLoc(), name, items, itemsPerToken, writes,
+                     /*outputs_only=*/false, buffers);
+}
+
+//===----------------------------------------------------------------------===//
+// Regions
+//===----------------------------------------------------------------------===//
+
+static int64_t getColumns(Value value) {
+  if (auto quantized = dyn_cast<QuantizedType>(value.getType()))
+    return quantized.getColumns();
+  return cast<ShapedType>(value.getType()).getDimSize(1);
+}
+
+static int64_t getRows(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return quantized.getRows();
+  return cast<ShapedType>(type).getDimSize(0);
+}
+
+LogicalResult Lowering::lowerProduct(RegionOp region,
+                                     ArrayRef<LinearOp> linears,
+                                     SwiGLUOp gated, AddOp residual) {
+  LinearOp first = linears.front();
+  FailureOr<Place> x = find(first, first.getInput());
+  if (failed(x))
+    return failure();
+  bool int8 = isa<QuantizedType>(first.getInput().getType());
+  if (int8) {
+    auto format = cast<DynamicAttr>(
+        cast<QuantizedType>(first.getInput().getType()).getFormat());
+    if (format.getBits() != 8 || format.getGroup() != kBlockColumns)
+      return first.emitOpError("\"")
+             << first.getName() << "\": the cpu target has no kernel for "
+             << format;
+    if (!isa<QuantizedType>(first.getWeight().getType()))
+      return first.emitOpError("\"") << first.getName()
+                                     << "\" has quantized activations and a "
+                                        "weight that is not";
+  }
+  SmallVector<Value> weights;
+  SmallVector<StringAttr> names;
+  SmallVector<DictionaryAttr> methods;
+  SmallVector<Attribute> biases;
+  int64_t columns = 0;
+  for (LinearOp op : linears) {
+    weights.push_back(op.getWeight());
+    names.push_back(op.getNameAttr());
+    methods.push_back(op.getMethodAttr());
+    columns += getPaddedRows(getRows(op.getWeight().getType()));
+    if (op.getBias()) {
+      auto bias = op.getBias().getDefiningOp<WeightOp>();
+      if (!bias)
+        return op.emitOpError("needs a constant bias");
+      biases.push_back(bias.getValue());
+    }
+  }
+  FailureOr<Value> weight =
+      getWeights(first, weights, names, methods, bool(gated));
+  if (failed(weight))
+    return failure();
+
+  LinearKernel kernel;
+  kernel.weight = weights.front().getType();
+  kernel.columns = columns;
+  kernel.int8 = int8;
+  kernel.bias = !biases.empty();
+  kernel.epilogue = gated      ? LinearKernel::Epilogue::SwiGLU
+                    : residual ? LinearKernel::Epilogue::Residual
+                               : LinearKernel::Epilogue::Store;
+  SmallVector<Value> buffers = {x->buffer, *weight};
+  if (kernel.bias)
+    buffers.push_back(getVectors((names[0].getValue() + ".bias").str(), biases,
+                                 4 * columns));
+  if (residual) {
+    Value other = residual.getLhs() == first.getResult() ? residual.getRhs()
+                                                         : residual.getLhs();
+    FailureOr<Place> at = find(residual, other);
+    if (failed(at))
+      return failure();
+    if (at->offset != 0 || at->stride != getPaddedColumns(getColumns(other)))
+      return residual.emitOpError("needs an operand with a buffer of its own");
+    buffers.push_back(at->buffer);
+  }
+  Value y = createRows(gated ? "gated" : names[0].getValue(),
+                       gated ? columns / 2 : columns);
+  buffers.push_back(y);
+  dispatch(kernel, kernel.getItems(), 0, buffers);
+
+  int64_t stride = gated ? columns / 2 : columns, offset = 0;
+  if (gated)
+    place(gated.getResult(), {y, 0, stride});
+  else if (residual)
+    place(residual.getResult(), {y, 0, stride});
+  else
+    for (LinearOp op : linears) {
+      place(op.getResult(), {y, offset, stride});
+      offset += getPaddedRows(getRows(op.getWeight().getType()));
+    }
+  return success();
+}
+
+LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
+                                  QuantizeActivationOp quantize) {
+  Operation *op = norm ? norm.getOperation() : quantize.getOperation();
+  Value input = norm ? Value(norm.getInput()) : Value(quantize.getInput());
+  FailureOr<Place> x = find(op, input);
+  if (failed(x))
+    return failure();
+  NormKernel kernel;
+  kernel.columns = getColumns(input);
+  kernel.norm = bool(norm);
+  kernel.quantize = bool(quantize);
+  kernel.epsilon = norm ? norm.getEpsilon().convertToFloat() : 0;
+  if (x->offset != 0 || x->stride != getPaddedColumns(kernel.columns))
+    return op->emitOpError("needs an input with a buffer of its own");
+  SmallVector<Value> buffers = {x->buffer};
+  if (norm) {
+    auto weight = norm.getWeight().getDefiningOp<WeightOp>();
+    if (!weight)
+      return norm.emitOpError("needs a constant weight");
+    buffers.push_back(getVectors(
+        ("norm." + Twine(temporaries)).str(), weight.getValueAttr(),
+        4 * getPaddedColumns(kernel.columns)));
+  }
+  Value y;
+  if (quantize)
+    y = createBuffer(BufferKind::Temporary,
+                     ("quantized." + Twine(temporaries++)).str(),
+                     QuantizedRow(kernel.columns).bytes);
+  else
+    y = createRows("norm", kernel.columns);
+  buffers.push_back(y);
+  dispatch(kernel, 0, 1, buffers);
+  place(op == norm && quantize ? Value(quantize.getResult())
+                               : op->getResult(0),
+        {y, 0, getPaddedColumns(kernel.columns)});
+  return success();
+}
+
+LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
+  Value q = op.getQuery(), k = op.getKey();
+  auto inRegion = [&](Value value) {
+    auto rope = value.getDefiningOp<RopeOp>();
+    return rope && rope->getParentOp() == region ? rope : RopeOp();
+  };
+  RopeOp ropeQ = inRegion(q), ropeK = inRegion(k);
+  RopeAppendKernel append;
+  append.shape = {int64_t(op.getHeads()), int64_t(op.getKvHeads()),
+                  op.getHeadDim(), op.getCache()};
+  if (append.shape.headDim % 2)
+    return op.emitOpError("needs an even head dimension on the cpu target");
+  append.rotateQuery = bool(ropeQ);
+  append.rotateKey = bool(ropeK);
+  RopeOp rope = ropeQ ? ropeQ : ropeK;
+  append.interleaved = rope && rope.getInterleaved();
+  FailureOr<Place> qAt = find(op, ropeQ ? ropeQ.getInput() : q);
+  FailureOr<Place> kAt = find(op, ropeK ? ropeK.getInput() : k);
+  FailureOr<Place> vAt = find(op, op.getValue());
+  if (failed(qAt) || failed(kAt) || failed(vAt))
+    return failure();
+  // Without rotation any buffer stands in for the table.
+  FailureOr<Place> table = rope ? find(op, rope.getCos()) : qAt;
+  if (failed(table))
+    return failure();
+  append.qOffset = qAt->offset;
+  append.qStride = qAt->stride;
+  append.kOffset = kAt->offset;
+  append.kStride = kAt->stride;
+  append.vOffset = vAt->offset;
+  append.vStride = vAt->stride;
+  const AttentionShape &shape = append.shape;
+  int64_t columns = shape.heads * shape.headDim;
+  scratchBytes = std::max(scratchBytes, 4 * shape.headDim);
+
+  Value rotated = createRows("rotated", columns);
+  Value cache =
+      createBuffer(BufferKind::State, ("kv." + Twine(op.getLayer())).str(),
+                   shape.getBlockBytes() / 16);
+  dispatch(append, 0, shape.kvHeads,
+           {qAt->buffer, kAt->buffer, vAt->buffer, table->buffer, rotated,
+            cache},
+           /*writes=*/2);
+  AttentionKernel attention{shape, op.getScale().convertToFloat()};
+  Value y = createRows("attention", columns);
+  dispatch(attention, 0, shape.kvHeads, {rotated, cache, y});
+  place(op.getResult(), {y, 0, getPaddedColumns(columns)});
+  return success();
+}
+
+LogicalResult Lowering::lowerEmbedding(EmbeddingOp op) {
+  FailureOr<Place> ids = find(op, op.getIds());
+  FailureOr<Value> table =
+      getWeights(op, op.getTable(), b.getStringAttr("embed_tokens"),
+                 DictionaryAttr(), /*interleaved=*/false);
+  if (failed(ids) || failed(table))
+    return failure();
+  EmbeddingKernel kernel{op.getTable().getType()};
+  int64_t columns = getColumns(op.getResult());
+  Value y = createRows("embedding", columns);
+  dispatch(kernel, 0, 1, {ids->buffer, *table, y});
+  place(op.getResult(), {y, 0, getPaddedColumns(columns)});
+  return success();
+}
+
+LogicalResult Lowering::lowerRotary(RotaryTableOp op) {
+  RotaryKernel kernel{int64_t(op.getFrequencies().size()),
+                      op.getScale().convertToFloat()};
+  int64_t padded = (kernel.half + 15) / 16 * 16;
+  Value frequencies =
+      getVectors("rotary_frequencies", op.getFrequenciesAttr(),
+                 4 * getPaddedColumns(kernel.half));
+  Value y = createBuffer(BufferKind::Temporary, "rotary", 8 * padded);
+  dispatch(kernel, 0, 1, {frequencies, y});
+  place(op.getCos(), {y, 0, 2 * padded});
+  place(op.getSin(), {y, padded, 2 * padded});
+  return success();
+}
+
+LogicalResult Lowering::lowerElementwise(Operation *op) {
+  FailureOr<Place> lhs = find(op, op->getOperand(0));
+  FailureOr<Place> rhs = find(op, op->getOperand(1));
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  int64_t columns = getColumns(op->getResult(0));
+  ElementwiseKernel kernel{isa<AddOp>(op) ? ElementwiseKernel::Kind::Add
+                                          : ElementwiseKernel::Kind::SwiGLU,
+                           columns,
+                           lhs->offset,
+                           lhs->stride,
+                           rhs->offset,
+                           rhs->stride};
+  Value y = createRows(isa<AddOp>(op) ? "sum" : "gated", columns);
+  dispatch(kernel, 0, 1, {lhs->buffer, rhs->buffer, y});
+  place(op->getResult(0), {y, 0, getPaddedColumns(columns)});
+  return success();
+}
+
+LogicalResult Lowering::lower(RegionOp region) {
+  SmallVector<LinearOp> linears;
+  SwiGLUOp gated;
+  AddOp residual;
+  RMSNormOp norm;
+  QuantizeActivationOp quantize;
+  for (Operation &op : region.getBody().front()) {
+    if (isa<YieldOp, RopeOp, PositionsOp>(op))
+      continue;
+    if (auto attention = dyn_cast<AttentionOp>(op))
+      return lowerAttention(region, attention);
+    if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      return lowerEmbedding(embedding);
+    if (auto rotary = dyn_cast<RotaryTableOp>(op))
+      return lowerRotary(rotary);
+    if (auto linear = dyn_cast<LinearOp>(op))
+      linears.push_back(linear);
+    else if (auto found = dyn_cast<SwiGLUOp>(op))
+      gated = found;
+    else if (auto found = dyn_cast<AddOp>(op))
+      residual = found;
+    else if (auto found = dyn_cast<RMSNormOp>(op))
+      norm = found;
+    else if (auto found = dyn_cast<QuantizeActivationOp>(op))
+      quantize = found;
+    else
+      return op.emitOpError("has no kernel on the cpu target");
+  }
+  if (!linears.empty())
+    return lowerProduct(region, linears, gated, residual);
+  if (norm || quantize)
+    return lowerNorm(region, norm, quantize);
+  if (gated)
+    return lowerElementwise(gated);
+  if (residual)
+    return lowerElementwise(residual);
+  // Positions are known to every kernel, and rope alone is not formed.
+  if (llvm::any_of(region.getBody().front(),
+                   [](Operation &op) { return isa<RopeOp>(op); }))
+    return region.emitOpError(
+        "holds a rotary embedding apart from its attention");
+  return success();
+}
+
+/// The returned rows become the program's output. Everything that only they
+/// need and that stands alone behind the last block runs for the wanted tokens
+/// only.
+LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
+  FailureOr<Place> at = find(op, op.getOperand(0));
+  if (failed(at))
+    return failure();
+  auto buffer = at->buffer.getDefiningOp<BufferOp>();
+  int64_t columns = getColumns(op.getOperand(0));
+  if (at->offset != 0 || buffer.getKind() != BufferKind::Temporary)
+    return op.emitOpError("needs a result with a buffer of its own");
+  buffer.setKind(BufferKind::Output);
+  buffer.setName("outputs");
+  program->setAttr("outputs", b.getI64IntegerAttr(columns));
+
+  // From the back: a dispatch whose results only such dispatches read, and which
+  // keeps no state.
+  auto isWantedOnly = [&](DispatchOp dispatch) {
+    for (Value written :
+         dispatch.getBuffers().take_back(dispatch.getNumWrites())) {
+      if (written.getDefiningOp<BufferOp>().getKind() == BufferKind::State)
+        return false;
+      for (Operation *user : written.getUsers())
+        if (user != dispatch && !cast<DispatchOp>(user).getOutputsOnly())
+          return false;
+    }
+    return true;
+  };
+  for (Operation &last : llvm::reverse(program.getBody().front())) {
+    auto dispatch = dyn_cast<DispatchOp>(last);
+    if (!dispatch)
+      continue;
+    if (!isWantedOnly(dispatch))
+      break;
+    dispatch.setOutputsOnly(true);
+  }
+  return success();
+}
+
+LogicalResult Lowering::run() {
+  if (forward.getNumArguments() != 2 || forward.getNumResults() != 1)
+    return forward.emitOpError("needs ids and past as arguments, one result");
+  b.setInsertionPoint(forward);
+  program = ProgramOp::create(b, forward.getLoc(), "cpu", maxTokens,
+                              /*scratch_bytes=*/0, /*arena_bytes=*/0);
+  b.setInsertionPointToStart(b.createBlock(&program.getBody()));
+  Value ids = createBuffer(BufferKind::Input, "ids", 4);
+  places[forward.getArgument(0)] = {ids, 0, 1};
+  for (Operation &op : forward.getBody().front()) {
+    LogicalResult result = success();
+    if (auto region = dyn_cast<RegionOp>(op))
+      result = lower(region);
+    else if (auto ret = dyn_cast<func::ReturnOp>(op))
+      result = lowerReturn(ret);
+    else if (!isa<WeightOp, QuantizedWeightOp>(op))
+      result = op.emitOpError("is not in a region: run llq-form-dispatches "
+                              "first");
+    if (failed(result))
+      return failure();
+  }
+  program.setScratchBytes(scratchBytes);
+  forward.erase();
+  return success();
+}
+
+namespace {
+
+struct LowerToCPUPass : llq::impl::LowerToCPUPassBase<LowerToCPUPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
+    if (!forward) {
+      module.emitError("has no function @forward");
+      return signalPassFailure();
+    }
+    int64_t tokens = maxTokens;
+    if (tokens < 1 || tokens > 65536) {
+      module.emitError("max-tokens is 1 to 65536, found ") << tokens;
+      return signalPassFailure();
+    }
+    SmallVector<const CPULevel *> chosen;
+    for (const std::string &name : levels) {
+      const CPULevel *level = findCPULevel(name);
+      if (!level) {
+        module.emitError("unknown cpu level '") << name << "'";
+        return signalPassFailure();
+      }
+      chosen.push_back(level);
+    }
+    if (chosen.empty())
+      for (const CPULevel &level : getCPULevels())
+        if (level.machine == "x86-64")
+          chosen.push_back(&level);
+
+    SmallVector<ModuleOp> kernels;
+    for (const CPULevel *level : chosen) {
+      auto b = OpBuilder::atBlockEnd(module.getBody());
+      auto target = ModuleOp::create(b, module.getLoc(),
+                                     "kernels-" + level->name.str());
+      target->setAttr("llq.level", b.getStringAttr(level->name));
+      kernels.push_back(target);
+    }
+    if (failed(Lowering(module, forward, kernels, chosen, tokens).run()))
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,202 @@
+//===- FormDispatches.cpp - Group ops that one kernel computes ------------===//
+//
+// Fusion is decided here, once, for every target: what stands in one
+// `llq.region` is one kernel (or, for attention, two).
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Codegen/Passes.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/MapVector.h"
+
+using namespace mlir;
+using namespace llq;
+
+namespace llq {
+#define GEN_PASS_DEF_FORMDISPATCHESPASS
+#include "llq/Codegen/Passes.h.inc"
+} // namespace llq
+
+namespace {
+
+/// What two linear layers need in common to be one product: the input, the
+/// columns and format of the weight, and whether there is a bias.
+struct ProductKey {
+  Value input;
+  Attribute formatOrType;
+  bool bias;
+  bool operator==(const ProductKey &) const = default;
+};
+
+class Former {
+public:
+  explicit Former(Block &block) : block(block) {}
+  void run();
+
+private:
+  void hoistWeights();
+  void fuseGated();
+  void fuseProducts();
+  void fuseResiduals();
+  void fuseNorms();
+  void fuseAttention();
+  void wrapRest();
+  /// Moves `ops` (in block order) into one region in front of `position`.
+  void form(ArrayRef<Operation *> ops, Operation *position);
+  static bool isFree(Operation *op) {
+    return op && isa<func::FuncOp>(op->getParentOp());
+  }
+
+  Block &block;
+};
+
+} // namespace
+
+static ProductKey getProductKey(LinearOp op) {
+  Type type = op.getWeight().getType();
+  Attribute format;
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    format = quantized.getFormat();
+  else
+    format = TypeAttr::get(cast<ShapedType>(type).getElementType());
+  return {op.getInput(), format, bool(op.getBias())};
+}
+
+void Former::form(ArrayRef<Operation *> ops, Operation *position) {
+  // Results that something outside the group uses.
+  SmallVector<Value> results;
+  for (Operation *op : ops)
+    for (Value result : op->getResults())
+      if (llvm::any_of(result.getUsers(), [&](Operation *user) {
+            return !llvm::is_contained(ops, user);
+          }))
+        results.push_back(result);
+  OpBuilder b(position);
+  auto region = RegionOp::create(b, ops.back()->getLoc(),
+                                 llvm::map_to_vector(results, [](Value v) {
+                                   return v.getType();
+                                 }));
+  Block *body = b.createBlock(&region.getBody());
+  b.setInsertionPointToEnd(body);
+  auto yield = YieldOp::create(b, region.getLoc(), results);
+  for (auto [result, replacement] : llvm::zip(results, region.getResults()))
+    result.replaceUsesWithIf(replacement, [&](OpOperand &use) {
+      return use.getOwner() != yield &&
+             !llvm::is_contained(ops, use.getOwner());
+    });
+  for (Operation *op : ops)
+    op->moveBefore(yield);
+}
+
+/// Weights depend on nothing: at the top they never stand in the way.
+void Former::hoistWeights() {
+  Operation *first = &block.front();
+  for (Operation &op : llvm::make_early_inc_range(block))
+    if (isa<WeightOp, QuantizedWeightOp>(op))
+      op.moveBefore(first);
+}
+
+void Former::fuseGated() {
+  for (auto op : llvm::make_early_inc_range(block.getOps<SwiGLUOp>())) {
+    auto gate = op.getGate().getDefiningOp<LinearOp>();
+    auto up = op.getUp().getDefiningOp<LinearOp>();
+    if (!gate || !up || gate == up || !gate->hasOneUse() || !up->hasOneUse() ||
+        !isFree(gate) || !isFree(up) || gate.getBias() || up.getBias() ||
+        !(getProductKey(gate) == getProductKey(up)))
+      continue;
+    Operation *first = gate->isBeforeInBlock(up) ? gate : up;
+    form({gate, up, op}, first);
+  }
+}
+
+void Former::fuseProducts() {
+  SmallVector<std::pair<ProductKey, SmallVector<Operation *>>> groups;
+  for (auto op : block.getOps<LinearOp>()) {
+    ProductKey key = getProductKey(op);
+    auto *group =
+        llvm::find_if(groups, [&](auto &g) { return g.first == key; });
+    if (group == groups.end()) {
+      groups.push_back({key, {op}});
+      continue;
+    }
+    group->second.push_back(op);
+  }
+  for (auto &[key, ops] : groups)
+    if (ops.size() > 1)
+      form(ops, ops.front());
+}
+
+void Former::fuseResiduals() {
+  for (auto op : llvm::make_early_inc_range(block.getOps<AddOp>())) {
+    for (Value operand : {op.getLhs(), op.getRhs()}) {
+      auto linear = operand.getDefiningOp<LinearOp>();
+      if (!linear || !linear->hasOneUse() || !isFree(linear))
+        continue;
+      form({linear, op}, op);
+      break;
+    }
+  }
+}
+
+void Former::fuseNorms() {
+  for (auto op :
+       llvm::make_early_inc_range(block.getOps<QuantizeActivationOp>())) {
+    auto norm = op.getInput().getDefiningOp<RMSNormOp>();
+    if (norm && norm->hasOneUse() && isFree(norm))
+      form({norm, op}, op);
+  }
+}
+
+void Former::fuseAttention() {
+  for (auto op : llvm::make_early_inc_range(block.getOps<AttentionOp>())) {
+    SmallVector<Operation *> ops;
+    for (Value operand : {op.getQuery(), op.getKey()})
+      if (auto rope = operand.getDefiningOp<RopeOp>();
+          rope && rope->hasOneUse() && isFree(rope))
+        ops.push_back(rope);
+    // Both are rotated by the same table, or none is fused.
+    if (ops.size() == 2 &&
+        (cast<RopeOp>(ops[0]).getCos() != cast<RopeOp>(ops[1]).getCos() ||
+         cast<RopeOp>(ops[0]).getInterleaved() !=
+             cast<RopeOp>(ops[1]).getInterleaved()))
+      ops.clear();
+    ops.push_back(op);
+    form(ops, op);
+  }
+}
+
+void Former::wrapRest() {
+  for (Operation &op : llvm::make_early_inc_range(block))
+    if (!isa<WeightOp, QuantizedWeightOp, RegionOp>(op) &&
+        !op.hasTrait<OpTrait::IsTerminator>())
+      form({&op}, &op);
+}
+
+void Former::run() {
+  hoistWeights();
+  fuseGated();
+  fuseProducts();
+  fuseResiduals();
+  fuseNorms();
+  fuseAttention();
+  wrapRest();
+}
+
+namespace {
+struct FormDispatchesPass
+    : llq::impl::FormDispatchesPassBase<FormDispatchesPass> {
+  void runOnOperation() override {
+    auto forward = getOperation().lookupSymbol<func::FuncOp>(kForwardName);
+    if (!forward || !llvm::hasSingleElement(forward.getBody())) {
+      getOperation().emitError("has no function @forward of one block");
+      return signalPassFailure();
+    }
+    Former(forward.getBody().front()).run();
+  }
+};
+} // namespace
