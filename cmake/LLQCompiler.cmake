@@ -50,11 +50,10 @@ endfunction()
 # llq_add_tool(name sources... LINK_LIBS libs...): a tool that links MLIR.
 function(llq_add_tool name)
   cmake_parse_arguments(ARG "PLUGINS" "" "LINK_LIBS" ${ARGN})
+  add_llvm_executable(${name} ${ARG_UNPARSED_ARGUMENTS} PARTIAL_SOURCES_INTENDED)
   if(ARG_PLUGINS)
-    add_llvm_executable(${name} ${ARG_UNPARSED_ARGUMENTS} SUPPORT_PLUGINS
-                        PARTIAL_SOURCES_INTENDED)
-  else()
-    add_llvm_executable(${name} ${ARG_UNPARSED_ARGUMENTS} PARTIAL_SOURCES_INTENDED)
+    # Plugins find the dialect and the passes in the tool that loads them.
+    set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_LINK_LIBS} MLIR LLVM)
   target_precompile_headers(${name} REUSE_FROM llq_pch)

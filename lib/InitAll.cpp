@@ -8,6 +8,7 @@
 
 #include "llq/InitAll.h"
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Quantize/Passes.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -21,7 +22,10 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<LLQDialect>();
 }
 
-void llq::registerAllPasses() { mlir::registerAllPasses(); }
+void llq::registerAllPasses() {
+  mlir::registerAllPasses();
+  registerQuantizePasses();
+}
 
 void llq::setVersionPrinter(const char *tool) {
   llvm::cl::SetVersionPrinter([tool](llvm::raw_ostream &os) {

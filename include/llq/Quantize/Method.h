@@ -1,0 +1,202 @@
+//===- Method.h - All of MLIR that a quantization method needs --*- C++ -*-===//
+//
+// A method chooses values; this driver does the rest: it walks the linear
+// layers in network order, reads their weights in blocks of rows whether they
+// are in a file or in the IR, stores what the method returns in a format, frees
+// what it replaced, measures the error and records where the values came from.
+// See docs/AddingAQuantizationPass.md.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_QUANTIZE_METHOD_H
+#define LLQ_QUANTIZE_METHOD_H
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/Statistics.h"
+#include "llq/Numerics/UniformGrid.h"
+#include "llq/Support/BoundedInt.h"
+#include "llq/Support/WeightData.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "llvm/Support/Error.h"
+
+#include <optional>
+#include <string>
+
+namespace llq {
+
+//===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+/// Names that `only` and `except` see for the embedding table, and that the
+/// linear layer which makes the logits has.
+inline constexpr llvm::StringLiteral kEmbeddingName = "embed_tokens";
+inline constexpr llvm::StringLiteral kHeadName = "lm_head";
+
+/// The options that QuantPass.td gives every method, and which method it is.
+struct WeightOptions {
+  /// Grid of the decoder's linear layers; the embedding and the head have their
+  /// own bits and otherwise the same grid.
+  numerics::UniformGridOptions grid;
+  int64_t embeddingBits = 0, headBits = 0; ///< 0: not quantized
+  llvm::SmallVector<std::string> only, except;
+  std::string method;  ///< `rtn` of `llq-quantize-rtn`
+  std::string options; ///< all options of the pass, as in a pipeline
+};
+
+namespace detail {
+/// Option values of a pass as they were given, before they are put together.
+struct GivenOptions {
+  bool schemeGiven, symmetricGiven, symmetric;
+};
+mlir::FailureOr<WeightOptions> finishOptions(mlir::Pass &pass,
+                                             mlir::ModuleOp module,
+                                             WeightOptions options,
+                                             GivenOptions given);
+} // namespace detail
+
+/// The shared options of `pass`, whose td says `weightOptions`. Fails with an
+/// error at `module` if they contradict each other.
+template <typename Pass>
+mlir::FailureOr<WeightOptions> getWeightOptions(Pass &pass,
+                                                mlir::ModuleOp module) {
+  // The generated options are protected members; naming them through a derived
+  // class is what makes them accessible.
+  struct Access : Pass {
+    static mlir::FailureOr<WeightOptions> get(Pass &pass,
+                                              mlir::ModuleOp module) {
+      auto option = [&](auto member) -> auto & { return pass.*member; };
+      WeightOptions result;
+      result.grid.bits = unsigned(int64_t(option(&Access::bits)));
+      result.grid.groupSize = option(&Access::groupSize);
+      result.grid.scheme = option(&Access::scheme);
+      result.grid.scaleType = option(&Access::scaleType);
+      result.grid.clip = option(&Access::clip);
+      result.embeddingBits = option(&Access::embeddingBits);
+      result.headBits = option(&Access::headBits);
+      llvm::append_range(result.only, option(&Access::only));
+      llvm::append_range(result.except, option(&Access::except));
+      return detail::finishOptions(pass, module, std::move(result),
+                                   {option(&Access::scheme).hasValue(),
+                                    option(&Access::symmetric).hasValue(),
+                                    option(&Access::symmetric)});
+    }
+  };
+  return Access::get(pass, module);
+}
+
+//===----------------------------------------------------------------------===//
+// Layers and their quantized weights
+//===----------------------------------------------------------------------===//
+
+/// One linear layer, or the embedding table, as a method sees it.
+class LinearLayer {
+public:
+  LinearLayer(mlir::Operation *op, llvm::StringRef name, mlir::TypedAttr weight,
+              numerics::UniformGridOptions grid, WeightReader &reader);
+
+  /// E.g. `layers.3.self_attn.q_proj`.
+  llvm::StringRef getName() const { return name; }
+  /// Output features N and input features K of `w[N,K]`.
+  int64_t getRows() const { return type.getDimSize(0); }
+  int64_t getColumns() const { return type.getDimSize(1); }
+  /// The grid that the user asked for in this layer.
+  const numerics::UniformGridOptions &getGrid() const { return grid; }
+  mlir::MLIRContext *getContext() const { return op->getContext(); }
+
+  /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Callable from
+  /// several threads.
+  llvm::Error readRows(int64_t begin, int64_t end,
+                       llvm::MutableArrayRef<float> out) const;
+
+  /// An error that names the layer: `emitError() << "has no statistics"`.
+  mlir::InFlightDiagnostic emitError() const;
+
+private:
+  mlir::Operation *op;
+  llvm::StringRef name;
+  mlir::TypedAttr weight;
+  mlir::RankedTensorType type;
+  numerics::UniformGridOptions grid;
+  WeightReader &reader;
+};
+
+/// What a method returns: a format and the bytes of its components.
+class QuantizedWeight {
+public:
+  /// Zeroed components of `w[n,k]`. Emits an error at `layer` if the format
+  /// cannot store such a matrix.
+  static mlir::FailureOr<QuantizedWeight> create(const LinearLayer &layer,
+                                                 WeightFormatInterface format);
+
+  int64_t getRows() const { return rows; }
+  int64_t getColumns() const { return columns; }
+  WeightFormatInterface getFormat() const { return format; }
+  /// Components as `getFormat().getComponents(n, k)` lists them.
+  llvm::ArrayRef<WeightComponent> getComponents() const { return components; }
+  /// Bytes of component `index`.
+  llvm::MutableArrayRef<char> getData(size_t index);
+
+  /// Error against the source weight. The driver measures it if the method has
+  /// not.
+  std::optional<numerics::ErrorStatistics> error;
+
+private:
+  /// Moves the data to resource blobs `<name>.<component>` and returns the
+  /// components of an llq.quantized_weight.
+  mlir::DictionaryAttr takeComponents(llvm::StringRef name);
+  friend class LayerRewriter;
+
+  int64_t rows, columns;
+  WeightFormatInterface format;
+  llvm::SmallVector<WeightComponent, 3> components;
+  llvm::SmallVector<mlir::AsmResourceBlob, 3> blobs;
+};
+
+//===----------------------------------------------------------------------===//
+// Drivers
+//===----------------------------------------------------------------------===//
+
+/// Quantizes one layer. Has emitted an error if it fails.
+using QuantizeLayerFn =
+    llvm::function_ref<mlir::FailureOr<QuantizedWeight>(const LinearLayer &)>;
+
+/// Calls `quantize` for every layer that `options` choose, in network order,
+/// and replaces the layer's weight by the result. A weight that several layers
+/// share (a tied embedding and head) is quantized and stored once.
+///
+/// Fails with one error if a layer is quantized already, a glob matches
+/// nothing, or `quantize` fails.
+mlir::LogicalResult quantizeLayers(mlir::ModuleOp module,
+                                   const WeightOptions &options,
+                                   QuantizeLayerFn quantize);
+
+/// A block of consecutive rows of a layer.
+struct RowBlock {
+  int64_t begin, end;
+  int64_t columns;
+  llvm::ArrayRef<float> weights; ///< [end - begin, columns]
+
+  int64_t rows() const { return end - begin; }
+};
+
+/// For methods that treat rows independently: calls `quantize` for blocks of
+/// rows, in parallel, to fill these rows of the components of `result`, and
+/// measures the error on the way. Blocks do not depend on the number of
+/// threads. Emits one error at `layer`, that of the first block that fails.
+mlir::LogicalResult
+quantizeRowBlocks(const LinearLayer &layer, QuantizedWeight &result,
+                  llvm::function_ref<llvm::Error(const RowBlock &)> quantize);
+
+/// The error of a block in which `weight` is NaN or infinite.
+llvm::Error makeNonFiniteError(const RowBlock &block,
+                               const numerics::NonFiniteWeight &weight);
+
+} // namespace llq
+
+#endif // LLQ_QUANTIZE_METHOD_H

@@ -1,0 +1,24 @@
+//===- Passes.h - The quantization methods ----------------------*- C++ -*-===//
+//
+// The list of methods is lib/Quantize/*.td: nobody writes it down.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_QUANTIZE_PASSES_H
+#define LLQ_QUANTIZE_PASSES_H
+
+#include "llq/Quantize/Method.h"
+
+namespace llq {
+
+#define GEN_PASS_DECL
+#include "lib/Quantize/Passes.h.inc"
+
+/// Registers `llq-quantize-<method>` for every method.
+void registerQuantizePasses();
+
+} // namespace llq
+
+#endif // LLQ_QUANTIZE_PASSES_H

@@ -1,0 +1,274 @@
+//===- Method.cpp - The driver of quantization methods --------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Quantize/Method.h"
+#include "Selection.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/IR/Threading.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace llq;
+
+/// Weights of a row block: large enough to amortise a task, small enough for a
+/// core's cache. Independent of the number of threads, as is every sum over
+/// blocks.
+static constexpr int64_t kBlockWeights = int64_t(1) << 18;
+
+/// Alignment of resource blobs, that of the widest vector load.
+static constexpr size_t kBlobAlignment = 64;
+
+//===----------------------------------------------------------------------===//
+// LinearLayer, QuantizedWeight
+//===----------------------------------------------------------------------===//
+
+LinearLayer::LinearLayer(Operation *op, StringRef name, TypedAttr weight,
+                         numerics::UniformGridOptions grid,
+                         WeightReader &reader)
+    : op(op), name(name), weight(weight),
+      type(cast<RankedTensorType>(weight.getType())), grid(grid),
+      reader(reader) {}
+
+llvm::Error LinearLayer::readRows(int64_t begin, int64_t end,
+                                  MutableArrayRef<float> out) const {
+  return reader.readRows(weight, begin, end, out);
+}
+
+InFlightDiagnostic LinearLayer::emitError() const {
+  return op->emitOpError("\"") << name << "\" ";
+}
+
+FailureOr<QuantizedWeight>
+QuantizedWeight::create(const LinearLayer &layer,
+                        WeightFormatInterface format) {
+  int64_t n = layer.getRows(), k = layer.getColumns();
+  auto emitError = [&] { return layer.emitError(); };
+  if (n <= 0 || k <= 0)
+    return emitError() << "has no weights";
+  if (failed(format.verifyShape(emitError, n, k)))
+    return failure();
+  QuantizedWeight result;
+  result.rows = n;
+  result.columns = k;
+  result.format = format;
+  for (WeightComponent &component : format.getComponents(n, k)) {
+    AsmResourceBlob blob = HeapAsmResourceBlob::allocate(
+        *getTensorBytes(component.type), kBlobAlignment);
+    llvm::fill(blob.getMutableData(), 0);
+    result.components.push_back(component);
+    result.blobs.push_back(std::move(blob));
+  }
+  return result;
+}
+
+MutableArrayRef<char> QuantizedWeight::getData(size_t index) {
+  return blobs[index].getMutableData();
+}
+
+DictionaryAttr QuantizedWeight::takeComponents(StringRef name) {
+  Builder b(format.getContext());
+  NamedAttrList attributes;
+  for (auto [component, blob] : llvm::zip_equal(components, blobs))
+    attributes.append(component.name,
+                      DenseResourceElementsAttr::get(
+                          component.type, (name + "." + component.name).str(),
+                          std::move(blob)));
+  blobs.clear();
+  return attributes.getDictionary(b.getContext());
+}
+
+//===----------------------------------------------------------------------===//
+// Row blocks
+//===----------------------------------------------------------------------===//
+
+static int64_t getBlockRows(const LinearLayer &layer) {
+  return std::max<int64_t>(1, kBlockWeights / layer.getColumns());
+}
+
+static int64_t getNumBlocks(const LinearLayer &layer) {
+  return llvm::divideCeil(layer.getRows(), getBlockRows(layer));
+}
+
+/// Calls `visit` for the row blocks of `layer` in parallel, with their numbers.
+/// Emits the error of the first block that fails.
+static LogicalResult
+forEachRowBlock(const LinearLayer &layer,
+                function_ref<llvm::Error(int64_t, const RowBlock &)> visit) {
+  int64_t columns = layer.getColumns(), blockRows = getBlockRows(layer);
+  auto run = [&](int64_t index) -> llvm::Error {
+    int64_t begin = index * blockRows;
+    int64_t end = std::min(layer.getRows(), begin + blockRows);
+    std::vector<float> weights((end - begin) * columns);
+    if (llvm::Error error = layer.readRows(begin, end, weights))
+      return error;
+    return visit(index, {begin, end, columns, weights});
+  };
+  // Blocks start in order, so all those before a failing one are finished.
+  std::vector<std::string> errors(getNumBlocks(layer));
+  LogicalResult result = failableParallelForEachN(
+      layer.getContext(), 0, errors.size(), [&](size_t index) {
+        llvm::Error error = run(index);
+        if (!error)
+          return success();
+        errors[index] = llvm::toString(std::move(error));
+        return failure();
+      });
+  if (succeeded(result))
+    return success();
+  auto isError = [](const std::string &text) { return !text.empty(); };
+  return layer.emitError() << *llvm::find_if(errors, isError);
+}
+
+/// Error of the rows of `block` in `weight`.
+static numerics::ErrorStatistics measure(const RowBlock &block,
+                                         QuantizedWeight &weight) {
+  SmallVector<ArrayRef<char>> data;
+  for (size_t i = 0, e = weight.getComponents().size(); i < e; ++i)
+    data.push_back(weight.getData(i));
+  std::vector<float> decoded(block.weights.size());
+  weight.getFormat().dequantizeRows(data, weight.getRows(), block.columns,
+                                    block.begin, block.end, decoded.data());
+  numerics::ErrorStatistics error;
+  error.add(block.weights, decoded);
+  return error;
+}
+
+LogicalResult
+llq::quantizeRowBlocks(const LinearLayer &layer, QuantizedWeight &result,
+                       function_ref<llvm::Error(const RowBlock &)> quantize) {
+  std::vector<numerics::ErrorStatistics> errors(getNumBlocks(layer));
+  auto visit = [&](int64_t index, const RowBlock &block) -> llvm::Error {
+    if (llvm::Error error = quantize(block))
+      return error;
+    errors[index] = measure(block, result);
+    return llvm::Error::success();
+  };
+  if (failed(forEachRowBlock(layer, visit)))
+    return failure();
+  result.error.emplace();
+  for (const numerics::ErrorStatistics &error : errors)
+    result.error->merge(error);
+  return success();
+}
+
+llvm::Error llq::makeNonFiniteError(const RowBlock &block,
+                                    const numerics::NonFiniteWeight &weight) {
+  return llvm::createStringError(
+      "has weight " + std::string(std::isnan(weight.value) ? "nan" : "inf") +
+      " in row " + std::to_string(block.begin + weight.row) + ", column " +
+      std::to_string(weight.column) + ", weights need to be finite");
+}
+
+//===----------------------------------------------------------------------===//
+// quantizeLayers
+//===----------------------------------------------------------------------===//
+
+namespace llq {
+/// Puts quantized weights in place of source weights, and frees these.
+class LayerRewriter {
+public:
+  LayerRewriter(ModuleOp module, const WeightOptions &options)
+      : options(options) {
+    module.walk([&](WeightOp op) { ++references[getKey(op.getValue())]; });
+  }
+
+  void replace(const SelectedWeight &selected, QuantizedWeight &weight) {
+    MLIRContext *context = selected.value.getContext();
+    auto type = QuantizedType::get(
+        context, {weight.getRows(), weight.getColumns()}, weight.getFormat());
+    DictionaryAttr method = getProvenance(context, *weight.error);
+    DictionaryAttr components =
+        weight.takeComponents(selected.uses.front().name);
+
+    // One op in place of each llq.weight: there may be several of one value.
+    llvm::SmallMapVector<Operation *, Value, 1> replacements;
+    for (const WeightUse &use : selected.uses) {
+      Operation *source = use.operand->get().getDefiningOp();
+      Value &replacement = replacements[source];
+      if (!replacement) {
+        OpBuilder builder(source);
+        replacement = QuantizedWeightOp::create(builder, source->getLoc(), type,
+                                                components);
+      }
+      use.operand->set(replacement);
+      use.op->setAttr("method", method);
+    }
+    for (Operation *source : llvm::make_first_range(replacements)) {
+      if (!source->use_empty())
+        continue;
+      source->erase();
+      if (--references[getKey(selected.value)] == 0)
+        releaseWeight(selected.value);
+    }
+  }
+
+private:
+  /// What keeps the data alive: the resource, whatever the type it is read as.
+  static const void *getKey(TypedAttr weight) {
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight))
+      return resource.getRawHandle().getResource();
+    return weight.getAsOpaquePointer();
+  }
+
+  /// The attribute `method` of a quantized layer.
+  DictionaryAttr getProvenance(MLIRContext *context,
+                               const numerics::ErrorStatistics &error) const {
+    Builder b(context);
+    return b.getDictionaryAttr({
+        b.getNamedAttr("name", b.getStringAttr(options.method)),
+        b.getNamedAttr("options", b.getStringAttr(options.options)),
+        b.getNamedAttr("relative_error",
+                       b.getF64FloatAttr(error.relativeError())),
+        b.getNamedAttr("rmse",
+                       b.getF64FloatAttr(std::sqrt(error.meanSquaredError()))),
+    });
+  }
+
+  const WeightOptions &options;
+  llvm::DenseMap<const void *, int64_t> references;
+};
+} // namespace llq
+
+LogicalResult llq::quantizeLayers(ModuleOp module, const WeightOptions &options,
+                                  QuantizeLayerFn quantize) {
+  FailureOr<SmallVector<SelectedWeight>> selection =
+      selectWeights(module, options);
+  if (failed(selection))
+    return failure();
+
+  std::string category = "llq-quantize-" + options.method;
+  LayerRewriter rewriter(module, options);
+  WeightReader reader;
+  for (const SelectedWeight &selected : *selection) {
+    const WeightUse &use = selected.uses.front();
+    numerics::UniformGridOptions grid = options.grid;
+    grid.bits = selected.bits;
+    LinearLayer layer(use.op, use.name, selected.value, grid, reader);
+    FailureOr<QuantizedWeight> weight = quantize(layer);
+    if (failed(weight))
+      return failure();
+    // A method that has filled the weight in its own way leaves that to us.
+    auto nothing = [](const RowBlock &) { return llvm::Error::success(); };
+    if (!weight->error && failed(quantizeRowBlocks(layer, *weight, nothing)))
+      return failure();
+    double bitsPerWeight = weight->getFormat().getBitsPerWeight(
+        layer.getRows(), layer.getColumns());
+    remark::analysis(use.op->getLoc(),
+                     remark::RemarkOpts::name("Quantized").category(category))
+        << use.name << remark::metric("BitsPerWeight", bitsPerWeight)
+        << remark::metric("RelativeError", weight->error->relativeError());
+    rewriter.replace(selected, *weight);
+    // Gives back the pages of the source that this layer has touched.
+    reader.release();
+  }
+  return success();
+}

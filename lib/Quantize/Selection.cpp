@@ -1,0 +1,217 @@
+//===- Selection.cpp - Which weights a method gets ------------------------===//
+//
+// Options, globs on layer names, and weights that several layers share.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Selection.h"
+
+#include "mlir/IR/Remarks.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/GlobPattern.h"
+
+using namespace mlir;
+using namespace llq;
+
+//===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+static InFlightDiagnostic emitOptionError(ModuleOp module,
+                                          const WeightOptions &options) {
+  return module.emitError("llq-quantize-") << options.method << ": ";
+}
+
+FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
+                                                    WeightOptions options,
+                                                    GivenOptions given) {
+  StringRef method = pass.getArgument();
+  method.consume_front("llq-quantize-");
+  options.method = method.str();
+
+  using numerics::GridScheme;
+  GridScheme &scheme = options.grid.scheme;
+  if (given.symmetricGiven) {
+    GridScheme implied =
+        given.symmetric ? GridScheme::Symmetric : GridScheme::Asymmetric;
+    if (given.schemeGiven && scheme != implied)
+      return emitOptionError(module, options)
+             << "symmetric=" << (given.symmetric ? "true" : "false")
+             << " contradicts scheme, give one of them";
+    scheme = implied;
+  }
+
+  // `llq-quantize-rtn{bits=4 ...}`: what is in the braces, less the blanks that
+  // empty lists leave.
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  pass.printAsTextualPipeline(stream);
+  auto isBlankPair = [](char a, char b) { return a == ' ' && b == ' '; };
+  text.erase(std::unique(text.begin(), text.end(), isBlankPair), text.end());
+  options.options = StringRef(text).split('{').second.drop_back().trim().str();
+  return options;
+}
+
+//===----------------------------------------------------------------------===//
+// Globs
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The globs of one option, which have to match something.
+class Globs {
+public:
+  Globs(StringRef option) : option(option) {}
+
+  LogicalResult compile(ArrayRef<std::string> texts,
+                        function_ref<InFlightDiagnostic()> emitError) {
+    for (const std::string &text : texts) {
+      llvm::Expected<llvm::GlobPattern> pattern =
+          llvm::GlobPattern::create(text, /*MaxSubPatterns=*/1024);
+      if (!pattern)
+        return emitError() << option << "=" << text << ": "
+                           << llvm::toString(pattern.takeError());
+      entries.push_back({text, std::move(*pattern)});
+    }
+    return success();
+  }
+
+  bool empty() const { return entries.empty(); }
+
+  bool match(StringRef name) {
+    bool any = false;
+    for (Entry &entry : entries)
+      if (entry.pattern.match(name))
+        any = entry.matched = true;
+    return any;
+  }
+
+  LogicalResult
+  checkAllMatched(function_ref<InFlightDiagnostic()> emitError) const {
+    for (const Entry &entry : entries)
+      if (!entry.matched)
+        return emitError() << option << "=" << entry.text
+                           << " matches no layer";
+    return success();
+  }
+
+private:
+  struct Entry {
+    StringRef text;
+    llvm::GlobPattern pattern;
+    bool matched = false;
+  };
+  StringRef option;
+  SmallVector<Entry> entries;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Selection
+//===----------------------------------------------------------------------===//
+
+/// Every linear layer and embedding of the module, in network order.
+static SmallVector<WeightUse> collectUses(ModuleOp module) {
+  SmallVector<WeightUse> uses;
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      uses.push_back({op, &linear.getWeightMutable(), linear.getName()});
+    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      uses.push_back({op, &embedding.getTableMutable(), kEmbeddingName});
+  });
+  return uses;
+}
+
+/// The source weight of a use, or null if it is not an llq.weight.
+static TypedAttr getSource(const WeightUse &use) {
+  auto weight = use.operand->get().getDefiningOp<WeightOp>();
+  return weight ? weight.getValue() : TypedAttr();
+}
+
+static LogicalResult reportUnusable(const WeightUse &use) {
+  InFlightDiagnostic error = use.op->emitOpError("\"") << use.name << "\" ";
+  if (auto type = dyn_cast<QuantizedType>(use.operand->get().getType())) {
+    error << "is quantized already, as " << type.getFormat();
+    error.attachNote() << "exclude it with except=" << use.name
+                       << " or run llq-dequantize first";
+    return error;
+  }
+  return error << "has a weight that is not an llq.weight";
+}
+
+/// An embedding and a head that share a table are stored once, so that the bits
+/// of one count for both.
+static LogicalResult tieBits(ArrayRef<WeightUse> uses,
+                             MutableArrayRef<int64_t> bits) {
+  for (auto [embedding, embeddingBits] : llvm::zip_equal(uses, bits)) {
+    TypedAttr table = getSource(embedding);
+    if (!isa<EmbeddingOp>(embedding.op) || !table)
+      continue;
+    for (auto [head, headBits] : llvm::zip_equal(uses, bits)) {
+      if (head.name != kHeadName || getSource(head) != table)
+        continue;
+      if (embeddingBits && headBits && embeddingBits != headBits)
+        return head.op->emitOpError("\"")
+               << head.name << "\" shares its weight with the embedding, but "
+               << "embedding-bits is " << embeddingBits << " and head-bits "
+               << headBits;
+      embeddingBits = headBits = std::max(embeddingBits, headBits);
+    }
+  }
+  return success();
+}
+
+FailureOr<SmallVector<SelectedWeight>>
+llq::selectWeights(ModuleOp module, const WeightOptions &options) {
+  SmallVector<WeightUse> uses = collectUses(module);
+  if (uses.empty())
+    return emitOptionError(module, options)
+           << "found no llq.linear to quantize, the normal form of a model is "
+              "needed";
+
+  auto emitError = [&] { return emitOptionError(module, options); };
+  Globs only("only"), except("except");
+  if (failed(only.compile(options.only, emitError)) ||
+      failed(except.compile(options.except, emitError)))
+    return failure();
+  SmallVector<int64_t> bits;
+  for (const WeightUse &use : uses) {
+    bool chosen = only.match(use.name) || only.empty();
+    chosen &= !except.match(use.name);
+    int64_t wanted = isa<EmbeddingOp>(use.op) ? options.embeddingBits
+                     : use.name == kHeadName  ? options.headBits
+                                              : options.grid.bits;
+    bits.push_back(chosen ? wanted : 0);
+  }
+  if (failed(only.checkAllMatched(emitError)) ||
+      failed(except.checkAllMatched(emitError)) || failed(tieBits(uses, bits)))
+    return failure();
+
+  std::string category = "llq-quantize-" + options.method;
+  llvm::MapVector<std::pair<Attribute, int64_t>, SelectedWeight> selected;
+  for (auto [use, useBits] : llvm::zip_equal(uses, bits)) {
+    if (useBits == 0) {
+      remark::missed(
+          use.op->getLoc(),
+          remark::RemarkOpts::name("NotQuantized").category(category))
+          << use.name << " keeps its source type";
+      continue;
+    }
+    TypedAttr source = getSource(use);
+    if (!source)
+      return reportUnusable(use);
+    SelectedWeight &weight = selected[{source, useBits}];
+    weight.value = source;
+    weight.bits = useBits;
+    weight.uses.push_back(use);
+  }
+  if (selected.empty()) {
+    InFlightDiagnostic error = emitError() << "no layer is left to quantize";
+    error.attachNote() << "the embedding and the head keep their source type "
+                          "unless embedding-bits and head-bits say otherwise";
+    return error;
+  }
+  return llvm::map_to_vector(
+      selected, [](auto &entry) { return std::move(entry.second); });
+}

@@ -1,0 +1,64 @@
+//===- UniformWeight.cpp - From grids to the uniform format ---------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Quantize/UniformWeight.h"
+#include "llq/Numerics/BitPacking.h"
+#include "llq/Numerics/Float16.h"
+
+#include <cstring>
+
+using namespace mlir;
+using namespace llq;
+
+UniformAttr llq::getUniformFormat(MLIRContext *context,
+                                  const numerics::UniformGridOptions &grid) {
+  return UniformAttr::get(context, grid.bits, grid.groupSize,
+                          grid.storesZeros() ? ZeroPoint::Int : ZeroPoint::None,
+                          grid.scaleType == numerics::ScaleType::F16
+                              ? ScaleType::F16
+                              : ScaleType::F32);
+}
+
+UniformBlock::UniformBlock(int64_t rows, int64_t columns,
+                           const numerics::UniformGridOptions &grid)
+    : codes(rows * columns), scales(rows * grid.groupsPerRow(columns)),
+      zeros(grid.storesZeros() ? scales.size() : 0) {}
+
+numerics::UniformRows UniformBlock::view() {
+  return {codes.data(), scales.data(), zeros.empty() ? nullptr : zeros.data()};
+}
+
+/// The bytes of rows [begin, begin + rows) of component `index`.
+static std::span<uint8_t> getRows(QuantizedWeight &weight, size_t index,
+                                  int64_t begin, int64_t rows) {
+  MutableArrayRef<char> data = weight.getData(index);
+  size_t rowBytes = data.size() / weight.getRows();
+  return {reinterpret_cast<uint8_t *>(data.data()) + begin * rowBytes,
+          rows * rowBytes};
+}
+
+void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,
+                            const numerics::UniformGridOptions &grid,
+                            QuantizedWeight &weight) {
+  int64_t columns = weight.getColumns();
+  int64_t rows = block.codes.size() / columns;
+  int64_t groups = grid.groupsPerRow(columns);
+  numerics::packRows(block.codes, rows, columns, grid.bits,
+                     getRows(weight, 0, begin, rows));
+
+  std::span<uint8_t> scales = getRows(weight, 1, begin, rows);
+  if (grid.scaleType == numerics::ScaleType::F16) {
+    std::vector<uint16_t> halves(block.scales.size());
+    numerics::encodeF16(block.scales, halves);
+    std::memcpy(scales.data(), halves.data(), scales.size());
+  } else {
+    std::memcpy(scales.data(), block.scales.data(), scales.size());
+  }
+
+  if (grid.storesZeros())
+    numerics::packRows(block.zeros, rows, groups, grid.bits,
+                       getRows(weight, 2, begin, rows));
+}
