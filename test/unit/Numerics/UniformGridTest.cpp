@@ -118,6 +118,11 @@ TEST(UniformGrid, TiesGoToEven) {
   q = quantizeMatrix(v, 1, exampleOptions(4, 0, GridScheme::Asymmetric));
   EXPECT_EQ(q.zeros[0], 7);
   EXPECT_EQ(q.codes, (Codes{0, 15, 5, 5, 7, 7, 9, 9}));
+  // The zero point itself is a tie.
+  q = quantizeMatrix({-2.5f, 12.5f, 0}, 1,
+                     exampleOptions(4, 0, GridScheme::Asymmetric));
+  EXPECT_EQ(q.zeros[0], 2);
+  EXPECT_EQ(q.codes, (Codes{0, 14, 2}));
 }
 
 TEST(UniformGrid, ScaleIsRoundedToItsTypeFirst) {
