@@ -19,7 +19,7 @@
 /* Segments begin at multiples of this many bytes. */
 #define LLQRT_SEGMENT_ALIGNMENT 65536u
 
-/* Positions of a KV cache come in blocks of this many: capacity is a multiple. */
+/* A KV cache comes in blocks of this many positions: capacity is a multiple. */
 #define LLQRT_POSITION_BLOCK 16
 
 /*
@@ -45,7 +45,8 @@ typedef struct {
  */
 typedef struct {
   /* Range of tokens to compute: [0, tokens of the call), or the tokens whose
-   * outputs are asked for in a dispatch with outputs_only. */
+   * outputs are asked for in a dispatch with outputs_only. Items that belong to
+   * a token are counted from token_begin; rows of buffers from token 0. */
   int64_t token_begin;
   int64_t token_end;
   /* Positions in the cache before this call. */

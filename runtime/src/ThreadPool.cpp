@@ -1,0 +1,145 @@
+//===- ThreadPool.cpp - Threads with a cheap barrier ----------------------===//
+//
+// Threads wait on words that somebody bumps: first spinning, then asleep in the
+// kernel. The bumper makes a system call only if somebody sleeps.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llqrt/ThreadPool.h"
+
+#include "Text.h"
+#include "llqrt/Machine.h"
+
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <system_error>
+#include <unistd.h>
+
+using namespace llqrt;
+
+static inline void pauseCpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
+static int64_t nowNanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void ThreadPool::Event::waitWhile(uint32_t old, int64_t spin) {
+  int64_t deadline = 0;
+  for (unsigned round = 0;; ++round) {
+    for (unsigned i = 0; i < 64; ++i) {
+      if (value.load(std::memory_order_acquire) != old)
+        return;
+      pauseCpu();
+    }
+    int64_t now = nowNanoseconds();
+    if (round == 0)
+      deadline = now + spin;
+    if (now >= deadline)
+      break;
+  }
+  // signal() bumps the value and then looks for sleepers, we announce ourselves
+  // and then look at the value (the kernel does): one of us sees the other.
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  while (value.load(std::memory_order_seq_cst) == old)
+    syscall(SYS_futex, &value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void ThreadPool::Event::signal(uint32_t next) {
+  value.store(next, std::memory_order_seq_cst);
+  if (sleepers.load(std::memory_order_seq_cst) != 0)
+    syscall(SYS_futex, &value, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr,
+            0);
+}
+
+Status ThreadPool::create(unsigned threads, bool pin,
+                          std::unique_ptr<ThreadPool> &pool) {
+  if (threads < 1 || threads > 1024)
+    return Status::invalidArgument("the number of threads must be in 1..1024, "
+                                   "got " +
+                                   std::to_string(threads));
+  std::vector<int> cpus = allowedCpus();
+  pool.reset(new ThreadPool());
+  pool->threadCount = threads;
+  // Spinning on a CPU that a working thread needs only delays it.
+  bool enoughCpus = cpus.size() >= threads;
+  pool->spinNanoseconds = enoughCpus ? 1'000'000 : 2'000;
+  try {
+    for (unsigned thread = 1; thread < threads; ++thread) {
+      int cpu = pin && enoughCpus ? cpus[thread] : -1;
+      pool->workers.emplace_back([pool = pool.get(), thread, cpu] {
+        if (cpu >= 0) {
+          cpu_set_t set;
+          CPU_ZERO(&set);
+          if (cpu < CPU_SETSIZE)
+            CPU_SET(cpu, &set);
+          sched_setaffinity(0, sizeof(set), &set);
+        }
+        pool->workerLoop(thread);
+      });
+    }
+  } catch (const std::system_error &) {
+    // The destructor ends those that did start.
+    pool->threadCount = static_cast<unsigned>(pool->workers.size()) + 1;
+    pool.reset();
+    return Status::unsupported("cannot start " + std::to_string(threads) +
+                               " threads, ask for fewer");
+  }
+  return {};
+}
+
+ThreadPool::~ThreadPool() {
+  stopping = true;
+  start.signal(start.value.load(std::memory_order_relaxed) + 1);
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+void ThreadPool::workerLoop(unsigned thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    start.waitWhile(seen, spinNanoseconds);
+    ++seen;
+    if (stopping)
+      return;
+    taskFunction(taskContext, thread);
+    barrier();
+  }
+}
+
+void ThreadPool::runErased(void (*function)(void *, unsigned), void *context) {
+  if (threadCount == 1)
+    return function(context, 0);
+  taskFunction = function;
+  taskContext = context;
+  start.signal(start.value.load(std::memory_order_relaxed) + 1);
+  function(context, 0);
+  barrier();
+}
+
+void ThreadPool::barrier() {
+  if (threadCount == 1)
+    return;
+  // Stable until this thread arrives: the phase cannot end without it.
+  uint32_t current = phase.value.load(std::memory_order_relaxed);
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == threadCount) {
+    arrived.store(0, std::memory_order_relaxed);
+    phase.signal(current + 1);
+    return;
+  }
+  phase.waitWhile(current, spinNanoseconds);
+}
