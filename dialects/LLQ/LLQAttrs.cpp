@@ -9,6 +9,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/CheckedArithmetic.h"
 
@@ -53,7 +54,8 @@ LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (strides.size() != size_t(type.getRank()))
     return emitError() << "external weight of rank " << type.getRank()
                        << " has " << strides.size() << " strides";
-  // The last byte of the view, every step checked: the numbers come from a file.
+  // The last byte of the view, every step checked: the numbers come from a
+  // file.
   std::optional<int64_t> last = 0;
   for (auto [dim, stride] : llvm::zip_equal(type.getShape(), strides)) {
     if (dim <= 0 || stride < 0)
@@ -65,8 +67,10 @@ LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       last = std::nullopt;
   }
   int64_t bytes = type.getElementTypeBitWidth() / 8;
+  if (last)
+    last = llvm::checkedAdd<int64_t>(*last, 1);
   std::optional<int64_t> end =
-      last ? llvm::checkedMulAdd(*last + 1, bytes, offset) : std::nullopt;
+      last ? llvm::checkedMulAdd(*last, bytes, offset) : std::nullopt;
   if (offset < 0 || !end || *end > fileSize)
     return emitError() << "external weight at offset " << offset
                        << " does not fit in " << path << " of " << fileSize
@@ -97,7 +101,21 @@ LogicalResult ArchitectureAttr::verify(
       headDim <= 0 || ffn <= 0 || vocab < 0 || contextLength <= 0)
     return emitError() << "architecture has a size that is not positive";
   if (heads % kvHeads)
-    return emitError() << "heads " << heads
-                       << " is not a multiple of kv_heads " << kvHeads;
+    return emitError() << "heads " << heads << " is not a multiple of kv_heads "
+                       << kvHeads;
+  // Numbers that each kind of frequency scaling has.
+  int64_t parameters = llvm::StringSwitch<int64_t>(ropeScaling)
+                           .Cases({"none", "table"}, 0)
+                           .Case("linear", 1)
+                           .Case("llama3", 4)
+                           .Default(-1);
+  if (parameters < 0)
+    return emitError()
+           << "rope_scaling is none, linear, llama3 or table, found "
+           << ropeScaling;
+  if (ropeParameters.size() != parameters)
+    return emitError() << "rope_scaling " << ropeScaling << " has "
+                       << parameters << " parameters, found "
+                       << ropeParameters.size();
   return success();
 }

@@ -93,9 +93,9 @@ LogicalResult QuantizedWeightOp::verify() {
              << ", its format needs " << component.type;
   }
   if (getComponents().size() != expected.size())
-    return emitOpError("has ") << getComponents().size()
-                               << " components, its format has "
-                               << expected.size();
+    return emitOpError("has ")
+           << getComponents().size() << " components, its format has "
+           << expected.size();
   return success();
 }
 
@@ -145,24 +145,24 @@ LogicalResult LinearOp::verify() {
       input && !input.isActivation())
     return emitOpError("needs quantized activations in #llq.dynamic as input");
   if (getColumns(getInput()) != k)
-    return emitOpError("\"") << getName() << "\" has an input of "
-                             << getColumns(getInput())
-                             << " columns and a weight of " << k;
+    return emitOpError("\"")
+           << getName() << "\" has an input of " << getColumns(getInput())
+           << " columns and a weight of " << k;
   if (getColumns(getResult()) != n)
-    return emitOpError("\"") << getName() << "\" has a result of "
-                             << getColumns(getResult())
-                             << " columns and a weight of " << n << " rows";
+    return emitOpError("\"")
+           << getName() << "\" has a result of " << getColumns(getResult())
+           << " columns and a weight of " << n << " rows";
   if (getBias() && cast<ShapedType>(getBias().getType()).getDimSize(0) != n)
-    return emitOpError("\"") << getName() << "\" needs a bias of " << n
-                             << " elements";
+    return emitOpError("\"")
+           << getName() << "\" needs a bias of " << n << " elements";
   return success();
 }
 
 LogicalResult RotaryTableOp::verify() {
   int64_t half = getFrequencies().size();
   if (getColumns(getCos()) != half || getColumns(getSin()) != half)
-    return emitOpError("has ") << half
-                               << " frequencies, results need as many columns";
+    return emitOpError("has ")
+           << half << " frequencies, results need as many columns";
   return success();
 }
 
@@ -194,8 +194,8 @@ LogicalResult AttentionOp::verify() {
            << heads << " and " << kvHeads;
   int64_t dim = getColumns(getQuery()) / heads;
   if (dim * heads != getColumns(getQuery()))
-    return emitOpError("query of ") << getColumns(getQuery())
-                                    << " columns is not " << heads << " heads";
+    return emitOpError("query of ")
+           << getColumns(getQuery()) << " columns is not " << heads << " heads";
   for (Value value : {getKey(), getValue()})
     if (getColumns(value) != dim * kvHeads)
       return emitOpError("key and value need ")
@@ -210,7 +210,30 @@ LogicalResult AttentionOp::verify() {
 // Program form
 //===----------------------------------------------------------------------===//
 
+LogicalResult RegionOp::verifyRegions() {
+  auto yield = dyn_cast<YieldOp>(getBody().front().back());
+  if (!yield)
+    return emitOpError("needs to end in llq.yield");
+  if (yield.getValues().getTypes() != getResults().getTypes())
+    return yield.emitOpError("needs values of the types of its region's "
+                             "results, ")
+           << getResults().getTypes();
+  return success();
+}
+
+LogicalResult ProgramOp::verify() {
+  if (int64_t(getMaxTokens()) <= 0 || int64_t(getArenaBytes()) < 0 ||
+      int64_t(getScratchBytes()) < 0)
+    return emitOpError("needs max_tokens of at least 1 and sizes that are not "
+                       "negative");
+  return success();
+}
+
 LogicalResult BufferOp::verify() {
+  int64_t offset = getOffset().value_or(0);
+  if (int64_t(getBytes()) < 0 || int64_t(getBytesPerToken()) < 0 ||
+      int64_t(getBytesPerPosition()) < 0 || offset < 0)
+    return emitOpError("\"") << getName() << "\" has a negative size or offset";
   bool weight = getKind() == BufferKind::Weight;
   if (weight != bool(getContent()))
     return emitOpError("has content if and only if it is a weight");
@@ -223,18 +246,17 @@ LogicalResult BufferOp::verify() {
 }
 
 LogicalResult DispatchOp::verify() {
-  if (getItems() < 0 || getItemsPerToken() < 0 ||
-      getItems() + getItemsPerToken() == 0)
+  int64_t items = getItems(), itemsPerToken = getItemsPerToken();
+  if (items < 0 || itemsPerToken < 0 || (items == 0 && itemsPerToken == 0))
     return emitOpError("needs a grid of at least one work item");
-  if (getNumWrites() <= 0 || getNumWrites() > getBuffers().size())
-    return emitOpError("num_writes is ")
-           << getNumWrites() << " for " << getBuffers().size() << " buffers";
+  if (getNumWrites() == 0 || getNumWrites() > getBuffers().size())
+    return emitOpError("num_writes is ") << int64_t(getNumWrites()) << " for "
+                                         << getBuffers().size() << " buffers";
   for (Value buffer : getBuffers().take_back(getNumWrites()))
     if (auto def = buffer.getDefiningOp<BufferOp>();
         def && (def.getKind() == BufferKind::Weight ||
                 def.getKind() == BufferKind::Input))
-      return emitOpError("writes ")
-             << stringifyBufferKind(def.getKind()) << " \"" << def.getName()
-             << "\"";
+      return emitOpError("writes ") << stringifyBufferKind(def.getKind())
+                                    << " \"" << def.getName() << "\"";
   return success();
 }

@@ -19,7 +19,9 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 class LLQ_Op<string mnemonic, list<Trait> traits = []>
     : Op<LLQ_Dialect, mnemonic, traits>;
 
-def LLQ_Activation : TensorRankOf<[F32], [2]>;
+def LLQ_Activation : Type<And<[TensorRankOf<[F32], [2]>.predicate,
+    CPred<"!::llvm::cast<::mlir::ShapedType>($_self).isDynamicDim(1)">]>,
+    "2D tensor of f32 with a static number of columns", "::mlir::TensorType">;
 def LLQ_Vector : TensorRankOf<[F16, BF16, F32], [1]>;
 def LLQ_Matrix : TensorRankOf<[F16, BF16, F32], [2]>;
 def LLQ_Weight : AnyTypeOf<[LLQ_Matrix, LLQ_QuantizedType]>;
@@ -103,12 +105,14 @@ def LLQ_EmbeddingOp : LLQ_Op<"embedding", [Pure]> {
   let summary = "Rows of the embedding table";
   let description = [{
     `y[t,:] = table[ids[t],:]`, `ids[T]`, `table[V,K]`, `y[T,K]`. Ids are checked
-    by the runtime before a call.
+    by the runtime before a call. `method` as in `llq.linear`.
   }];
-  let arguments = (ins LLQ_TokenIds:$ids, LLQ_Weight:$table);
+  let arguments = (ins LLQ_TokenIds:$ids, LLQ_Weight:$table,
+                       OptionalAttr<DictionaryAttr>:$method);
   let results = (outs LLQ_Activation:$result);
   let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def LLQ_RMSNormOp : LLQ_Op<"rms_norm", [Pure,
@@ -135,6 +139,8 @@ def LLQ_LinearOp : LLQ_Op<"linear", [Pure]> {
     `x` and `w` may be quantized. `method`, if present, records how the weight was
     quantized (provenance; no stage reads it).
 
+    Folds: an operand `llq.dequantize(q)` becomes `q`.
+
     ```mlir
     %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x256xf32>, tensor<768x256xf16> -> tensor<?x768xf32>
     ```
@@ -148,6 +154,7 @@ def LLQ_LinearOp : LLQ_Op<"linear", [Pure]> {
         `:` type($input) `,` type($weight) `->` type($result)
   }];
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def LLQ_PositionsOp : LLQ_Op<"positions", [Pure,
@@ -270,6 +277,7 @@ def LLQ_RegionOp : LLQ_Op<"region", [SingleBlock]> {
   let results = (outs Variadic<AnyType>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "attr-dict `:` type($results) $body";
+  let hasRegionVerifier = 1;
 }
 
 def LLQ_YieldOp : LLQ_Op<"yield", [Pure, Terminator, HasParent<"RegionOp">]> {
@@ -313,6 +321,7 @@ def LLQ_ProgramOp : LLQ_Op<"program", [Symbol, SingleBlock, NoTerminator,
                        DefaultValuedAttr<I64Attr, "0">:$arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `max_tokens` `=` $max_tokens attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 def LLQ_BufferOp : LLQ_Op<"buffer", [HasParent<"ProgramOp">]> {

@@ -38,7 +38,7 @@ LogicalResult
 UniformAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError,
                          int64_t n, int64_t k) const {
   // Bounds every later product of sizes well inside 64 bits.
-  if (n > (int64_t(1) << 31) || k > (int64_t(1) << 31))
+  if (n > (int64_t(1) << 40) / k)
     return emitError() << "quantized weight of " << n << " x " << k
                        << " is too large";
   return success();

@@ -26,19 +26,20 @@ static InFlightDiagnostic emitOptionError(ModuleOp module,
 
 FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
                                                     WeightOptions options,
-                                                    GivenOptions given) {
+                                                    bool schemeGiven,
+                                                    GivenFlag symmetric) {
   StringRef method = pass.getArgument();
   method.consume_front("llq-quantize-");
   options.method = method.str();
 
   using numerics::GridScheme;
   GridScheme &scheme = options.grid.scheme;
-  if (given.symmetricGiven) {
+  if (symmetric.given) {
     GridScheme implied =
-        given.symmetric ? GridScheme::Symmetric : GridScheme::Asymmetric;
-    if (given.schemeGiven && scheme != implied)
+        symmetric.value ? GridScheme::Symmetric : GridScheme::Asymmetric;
+    if (schemeGiven && scheme != implied)
       return emitOptionError(module, options)
-             << "symmetric=" << (given.symmetric ? "true" : "false")
+             << "symmetric=" << (symmetric.value ? "true" : "false")
              << " contradicts scheme, give one of them";
     scheme = implied;
   }

@@ -50,14 +50,40 @@ struct WeightOptions {
 };
 
 namespace detail {
-/// Option values of a pass as they were given, before they are put together.
-struct GivenOptions {
-  bool schemeGiven, symmetricGiven, symmetric;
+/// Whether an option was given, and its value.
+struct GivenFlag {
+  bool given, value;
 };
-mlir::FailureOr<WeightOptions> finishOptions(mlir::Pass &pass,
-                                             mlir::ModuleOp module,
-                                             WeightOptions options,
-                                             GivenOptions given);
+/// Adds the method and the text of its options; settles `symmetric`, if the
+/// pass has it, against `schemeGiven`.
+mlir::FailureOr<WeightOptions>
+finishOptions(mlir::Pass &pass, mlir::ModuleOp module, WeightOptions options,
+              bool schemeGiven = false, GivenFlag symmetric = {});
+
+/// The options that td generates are protected members of the pass; naming them
+/// through a derived class is what makes them accessible.
+template <typename Pass> struct OptionAccess : Pass {
+  static void getLayerOptions(Pass &pass, WeightOptions &result) {
+    result.embeddingBits = pass.*&OptionAccess::embeddingBits;
+    result.headBits = pass.*&OptionAccess::headBits;
+    llvm::append_range(result.only, pass.*&OptionAccess::only);
+    llvm::append_range(result.except, pass.*&OptionAccess::except);
+  }
+  static void getGridOptions(Pass &pass, WeightOptions &result) {
+    result.grid.bits = unsigned(int64_t(pass.*&OptionAccess::bits));
+    result.grid.groupSize = pass.*&OptionAccess::groupSize;
+    result.grid.scheme = pass.*&OptionAccess::scheme;
+    result.grid.scaleType = pass.*&OptionAccess::scaleType;
+    result.grid.clip = pass.*&OptionAccess::clip;
+  }
+  static bool isSchemeGiven(Pass &pass) {
+    return (pass.*&OptionAccess::scheme).hasValue();
+  }
+  static GivenFlag getSymmetric(Pass &pass) {
+    auto &option = pass.*&OptionAccess::symmetric;
+    return {option.hasValue(), option};
+  }
+};
 } // namespace detail
 
 /// The shared options of `pass`, whose td says `weightOptions`. Fails with an
@@ -65,29 +91,23 @@ mlir::FailureOr<WeightOptions> finishOptions(mlir::Pass &pass,
 template <typename Pass>
 mlir::FailureOr<WeightOptions> getWeightOptions(Pass &pass,
                                                 mlir::ModuleOp module) {
-  // The generated options are protected members; naming them through a derived
-  // class is what makes them accessible.
-  struct Access : Pass {
-    static mlir::FailureOr<WeightOptions> get(Pass &pass,
-                                              mlir::ModuleOp module) {
-      auto option = [&](auto member) -> auto & { return pass.*member; };
-      WeightOptions result;
-      result.grid.bits = unsigned(int64_t(option(&Access::bits)));
-      result.grid.groupSize = option(&Access::groupSize);
-      result.grid.scheme = option(&Access::scheme);
-      result.grid.scaleType = option(&Access::scaleType);
-      result.grid.clip = option(&Access::clip);
-      result.embeddingBits = option(&Access::embeddingBits);
-      result.headBits = option(&Access::headBits);
-      llvm::append_range(result.only, option(&Access::only));
-      llvm::append_range(result.except, option(&Access::except));
-      return detail::finishOptions(pass, module, std::move(result),
-                                   {option(&Access::scheme).hasValue(),
-                                    option(&Access::symmetric).hasValue(),
-                                    option(&Access::symmetric)});
-    }
-  };
-  return Access::get(pass, module);
+  using Access = detail::OptionAccess<Pass>;
+  WeightOptions options;
+  Access::getLayerOptions(pass, options);
+  Access::getGridOptions(pass, options);
+  return detail::finishOptions(pass, module, std::move(options),
+                               Access::isSchemeGiven(pass),
+                               Access::getSymmetric(pass));
+}
+
+/// The same for a pass whose td says `layerOptions`: a method that has no
+/// choice of a grid and sets `options.grid` itself.
+template <typename Pass>
+mlir::FailureOr<WeightOptions> getLayerOptions(Pass &pass,
+                                               mlir::ModuleOp module) {
+  WeightOptions options;
+  detail::OptionAccess<Pass>::getLayerOptions(pass, options);
+  return detail::finishOptions(pass, module, std::move(options));
 }
 
 //===----------------------------------------------------------------------===//
