@@ -8,6 +8,9 @@
 
 #include "llq/InitAll.h"
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Codegen/CPU.h"
+#include "llq/Codegen/Passes.h"
+#include "llq/Packing/CPULayout.h"
 #include "llq/Quantize/Passes.h"
 
 #include "mlir/InitAllDialects.h"
@@ -20,11 +23,14 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
   registry.insert<LLQDialect>();
+  registerCPULayouts(registry);
+  registerCPUDecoders(registry);
 }
 
 void llq::registerAllPasses() {
   mlir::registerAllPasses();
   registerQuantizePasses();
+  registerLLQCodegenPasses();
 }
 
 void llq::setVersionPrinter(const char *tool) {

@@ -77,10 +77,9 @@ void Former::form(ArrayRef<Operation *> ops, Operation *position) {
           }))
         results.push_back(result);
   OpBuilder b(position);
-  auto region = RegionOp::create(b, ops.back()->getLoc(),
-                                 llvm::map_to_vector(results, [](Value v) {
-                                   return v.getType();
-                                 }));
+  auto region = RegionOp::create(
+      b, ops.back()->getLoc(),
+      llvm::map_to_vector(results, [](Value v) { return v.getType(); }));
   Block *body = b.createBlock(&region.getBody());
   b.setInsertionPointToEnd(body);
   auto yield = YieldOp::create(b, region.getLoc(), results);

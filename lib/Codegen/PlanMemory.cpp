@@ -42,8 +42,8 @@ struct PlanMemoryPass : llq::impl::PlanMemoryPassBase<PlanMemoryPass> {
     for (auto op : program.getOps<BufferOp>()) {
       if (op.getKind() != BufferKind::Temporary || op.use_empty())
         continue;
-      int64_t bytes = llvm::alignTo(
-          op.getBytesPerToken() * program.getMaxTokens(), 64);
+      int64_t bytes =
+          llvm::alignTo(op.getBytesPerToken() * program.getMaxTokens(), 64);
       Interval interval{op, bytes, int64_t(order.size()), 0};
       for (Operation *user : op->getUsers()) {
         interval.first = std::min(interval.first, order[user]);

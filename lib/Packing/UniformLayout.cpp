@@ -39,8 +39,7 @@ UniformLayout::UniformLayout(UniformAttr format, int64_t k) {
               : format.getZero() == ZeroPoint::Int ? 1
                                                    : 0;
   zerosOffset = units * kTileRows * scaleBytes;
-  codesOffset =
-      llvm::alignTo(zerosOffset + units * kTileRows * zeroBytes, 64);
+  codesOffset = llvm::alignTo(zerosOffset + units * kTileRows * zeroBytes, 64);
   blockBytes = format.getBits() * 64;
   tileBytes = codesOffset + blocks * blockBytes;
 }
@@ -119,9 +118,9 @@ private:
         for (int64_t c = 0; c < width; ++c, chunk += 64)
           for (int64_t f = 0; f < fields; ++f)
             for (int64_t j = 0; j < 4; ++j)
-              chunk[4 * r + j] |= char(
-                  ((code[4 * (c * fields + f) + j] >> shift) & mask)
-                  << (f * width));
+              chunk[4 * r + j] |=
+                  char(((code[4 * (c * fields + f) + j] >> shift) & mask)
+                       << (f * width));
         shift += width;
       }
     }

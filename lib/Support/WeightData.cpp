@@ -290,26 +290,38 @@ llvm::Expected<ArrayRef<char>> WeightReader::getBytes(TypedAttr weight) {
 }
 
 llvm::Expected<std::vector<char>> WeightReader::copyBytes(TypedAttr weight) {
+  auto type = dyn_cast<RankedTensorType>(weight.getType());
+  if (!type || !getTensorBytes(type))
+    return getView(weight).takeError();
+  return copyRows(weight, 0, type.getRank() == 0 ? 1 : type.getDimSize(0));
+}
+
+llvm::Expected<std::vector<char>>
+WeightReader::copyRows(TypedAttr weight, int64_t rowBegin, int64_t rowEnd) {
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();
   int64_t width = view->elementBytes;
-  std::vector<char> bytes(*getTensorBytes(cast<ShapedType>(weight.getType())));
-  int64_t run = view->shape.empty() ? 1 : view->shape.back();
-  int64_t stride = view->shape.empty() ? 1 : view->strides.back();
+  if (view->shape.empty())
+    return std::vector<char>(view->data, view->data + width);
+  assert(rowBegin >= 0 && rowBegin <= rowEnd && rowEnd <= view->shape[0]);
+  SmallVector<int64_t> shape(view->shape);
+  shape[0] = rowEnd - rowBegin;
+  const char *data = view->data + rowBegin * view->strides[0] * width;
+  std::vector<char> bytes(llvm::product_of(shape) * width);
+  int64_t run = shape.back(), stride = view->strides.back();
   // A transposed matrix is copied along its memory, as in readRows.
-  if (view->shape.size() == 2 && view->strides[0] == 1 && stride > 1) {
-    int64_t rows = view->shape[0];
+  if (shape.size() == 2 && view->strides[0] == 1 && stride > 1) {
     constexpr int64_t tile = 64;
-    for (int64_t row = 0; row < rows; row += tile)
+    for (int64_t row = 0; row < shape[0]; row += tile)
       for (int64_t column = 0; column < run; ++column)
-        for (int64_t i = row, e = std::min(rows, row + tile); i < e; ++i)
+        for (int64_t i = row, e = std::min(shape[0], row + tile); i < e; ++i)
           std::memcpy(&bytes[(i * run + column) * width],
-                      view->data + (i + column * stride) * width, width);
+                      data + (i + column * stride) * width, width);
     return bytes;
   }
-  forEachRun(view->shape, view->strides, [&](int64_t offset, int64_t position) {
-    const char *from = view->data + offset * width;
+  forEachRun(shape, view->strides, [&](int64_t offset, int64_t position) {
+    const char *from = data + offset * width;
     char *to = bytes.data() + position * width;
     if (stride == 1) {
       std::memcpy(to, from, run * width);

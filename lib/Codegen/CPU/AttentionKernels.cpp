@@ -147,13 +147,13 @@ void RopeAppendEmitter::append(Value from, Value block, Value slot, bool key) {
   if (shape.type == CacheType::Int8) {
     Value largest = b.splat(type, 0.0);
     for (int64_t d = 0; d < dim; d += lanes)
-      largest = b.maxf(
-          largest, math::AbsFOp::create(b, b.load(type, from, 4 * d)));
+      largest =
+          b.maxf(largest, math::AbsFOp::create(b, b.load(type, from, 4 * d)));
     scale = b.divf(b.maxLanes(largest), b.f32(127));
     b.store(scale, b.advance(block, b.mul(slot, 4)),
             key ? layout.keyScales : layout.valueScales);
-    Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale,
-                                         b.f32(0));
+    Value isZero =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, b.f32(0));
     scale = arith::SelectOp::create(b, isZero, b.f32(1), scale);
   }
   auto put = [&](VectorType vector, Value source, Value target) {
@@ -161,8 +161,8 @@ void RopeAppendEmitter::append(Value from, Value block, Value slot, bool key) {
     if (!scale)
       return b.storeF32As(element, value, target);
     int64_t n = vector.getNumElements();
-    value = math::RoundEvenOp::create(
-        b, b.divf(value, b.broadcast(vector, scale)));
+    value =
+        math::RoundEvenOp::create(b, b.divf(value, b.broadcast(vector, scale)));
     Value code = arith::FPToSIOp::create(b, b.i32x(n), value);
     b.store(arith::TruncIOp::create(b, b.i8x(n), code), target);
   };
@@ -203,8 +203,8 @@ void RopeAppendEmitter::emit() {
                        b.mul(h, 4 * dim)),
              kernel.rotateQuery);
     }
-    Value block = b.advance(cache, b.mul(b.div(position, kPositions),
-                                         shape.getBlockBytes()));
+    Value block = b.advance(
+        cache, b.mul(b.div(position, kPositions), shape.getBlockBytes()));
     block = b.advance(block, b.mul(head, shape.getHeadBytes()));
     Value slot = b.rem(position, kPositions);
     rotate(rowOf(k, kernel.kStride, kernel.kOffset, head), table, b.scratch(),
@@ -263,8 +263,8 @@ Value AttentionEmitter::cached(int64_t n, Value pointer, int64_t bytes) {
                                                     : Type(b.getF32Type()),
                        pointer, bytes);
   Value codes = b.load(b.i8x(n), pointer, bytes);
-  return arith::SIToFPOp::create(
-      b, b.f32x(n), arith::ExtSIOp::create(b, b.i32x(n), codes));
+  return arith::SIToFPOp::create(b, b.f32x(n),
+                                 arith::ExtSIOp::create(b, b.i32x(n), codes));
 }
 
 /// Scaled scores of the 16 positions of a block, -inf behind `position`.
@@ -274,8 +274,7 @@ Value AttentionEmitter::scores(Value q, Value block, Value first,
   SmallVector<Value> sums(4, b.splat(floats, 0.0));
   for (int64_t d = 0; d < shape.headDim; ++d) {
     Value keys = cached(kPositions, block, d * kPositions * layout.bytes);
-    sums[d % 4] =
-        b.fma(keys, b.loadBroadcast(floats, q, 4 * d), sums[d % 4]);
+    sums[d % 4] = b.fma(keys, b.loadBroadcast(floats, q, 4 * d), sums[d % 4]);
   }
   Value sum = b.addf(b.addf(sums[0], sums[1]), b.addf(sums[2], sums[3]));
   sum = b.mulf(sum, b.splat(floats, double(kernel.scale)));
@@ -323,18 +322,18 @@ void AttentionEmitter::head(Value q, Value cache, Value position, Value y) {
           weighted.push_back(b.mulf(value, factor));
         // Only written positions: memory behind them may hold anything.
         Value count = b.min(b.sub(end, first), b.i64(kPositions));
-        next.append(b.loop(
-            b.i64(0), count, 1, weighted, [&](Value i, ValueRange sums) {
+        next.append(
+            b.loop(b.i64(0), count, 1, weighted, [&](Value i, ValueRange sums) {
               Value weight =
                   b.loadBroadcast(part, b.advance(b.scratch(), b.mul(i, 4)));
-              Value row = b.advance(
-                  block, b.mul(i, shape.headDim * layout.bytes));
+              Value row =
+                  b.advance(block, b.mul(i, shape.headDim * layout.bytes));
               KernelBuilder::Carried result;
               for (auto [n, sum] : llvm::enumerate(sums))
-                result.push_back(b.fma(
-                    cached(lanes, row,
-                           layout.values + n * lanes * layout.bytes),
-                    weight, sum));
+                result.push_back(
+                    b.fma(cached(lanes, row,
+                                 layout.values + n * lanes * layout.bytes),
+                          weight, sum));
               return result;
             }));
         return next;
@@ -359,8 +358,7 @@ void AttentionEmitter::emit() {
     Value block = b.advance(cache, b.mul(head, shape.getHeadBytes()));
     Value out = b.advance(y, row);
     b.loop(b.i64(0), b.i64(group), 1, [&](Value g) {
-      Value offset =
-          b.mul(b.add(b.mul(head, group), g), 4 * dim);
+      Value offset = b.mul(b.add(b.mul(head, group), g), 4 * dim);
       this->head(b.advance(b.advance(q, row), offset), block, position,
                  b.advance(out, offset));
     });

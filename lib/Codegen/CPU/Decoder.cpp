@@ -142,7 +142,8 @@ private:
     // The topmost field has only zeros above it after the shift.
     if (from > to && from + width == 8 && to == 0)
       return bytes;
-    return arith::AndIOp::create(b, bytes, b.splat(type, int64_t(int8_t(mask))));
+    return arith::AndIOp::create(b, bytes,
+                                 b.splat(type, int64_t(int8_t(mask))));
   }
 
   static Value loadUnit(KernelBuilder &b, Value tile, Value unit,

@@ -1,8 +1,8 @@
 //===- Decoder.h - How kernels decode a weight format -----------*- C++ -*-===//
 //
 // The decode recipe of a format for the CPU: given a packed tile, where its
-// scales are and how a block of 32 columns becomes unsigned bytes or f32 values.
-// The product kernels know nothing else of a format.
+// scales are and how a block of 32 columns becomes unsigned bytes or f32
+// values. The product kernels know nothing else of a format.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -19,9 +19,9 @@ namespace llq {
 
 /// Emits the code that decodes tiles of a weight w[N,K].
 ///
-/// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where a
-/// unit is a range of `unitColumns` columns. With integer codes,
-/// `values = codes - zero(unit)`.
+/// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where
+/// a unit is a range of `unitColumns` columns. With integer codes, `values =
+/// codes - zero(unit)`.
 class CPUDecoder {
 public:
   using Value = mlir::Value;
@@ -40,8 +40,8 @@ public:
   }
 
   /// Codes of a block in eight vectors of `bytes` unsigned bytes: byte
-  /// 4 * row + j of vector s is the code of column 4 * s + j. `firstByte` selects
-  /// the rows from firstByte / 4 on.
+  /// 4 * row + j of vector s is the code of column 4 * s + j. `firstByte`
+  /// selects the rows from firstByte / 4 on.
   virtual llvm::SmallVector<Value> codes(KernelBuilder &b, Value tile,
                                          Value block, int64_t firstByte,
                                          int64_t bytes) const = 0;

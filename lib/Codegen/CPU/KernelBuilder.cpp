@@ -11,8 +11,7 @@ using namespace llq;
 
 KernelBuilder::KernelBuilder(ModuleOp module, StringRef name,
                              const CPULevel &level)
-    : ImplicitLocOpBuilder(module.getLoc(), module.getContext()),
-      level(level) {
+    : ImplicitLocOpBuilder(module.getLoc(), module.getContext()), level(level) {
   setInsertionPointToEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(getContext());
   Type i64 = getI64Type();
@@ -51,8 +50,7 @@ static Value constant(KernelBuilder &b, Type type, TypedAttr element) {
 }
 
 Value KernelBuilder::splat(Type type, double value) {
-  return constant(*this, type,
-                  getFloatAttr(getElementTypeOrSelf(type), value));
+  return constant(*this, type, getFloatAttr(getElementTypeOrSelf(type), value));
 }
 
 Value KernelBuilder::splat(Type type, int64_t value) {
@@ -184,14 +182,14 @@ Value KernelBuilder::floatToHalf(Value value) {
   Value magnitude = arith::XOrIOp::create(*this, bits, sign);
   // Subnormal halves: adding 0.5 lets f32's own rounding drop the right bits.
   Value small = arith::BitcastOp::create(*this, single, magnitude);
-  small = arith::BitcastOp::create(
-      *this, wide, addf(small, splat(single, 0.5)));
+  small =
+      arith::BitcastOp::create(*this, wide, addf(small, splat(single, 0.5)));
   small = arith::SubIOp::create(*this, small, c(0x3f000000));
   // Normal halves: rebias the exponent and round the 13 lost bits to even.
   Value odd = arith::AndIOp::create(
       *this, arith::ShRUIOp::create(*this, magnitude, c(13)), c(1));
-  Value normal = arith::AddIOp::create(
-      *this, magnitude, c(int64_t(int32_t(0xc8000fffu))));
+  Value normal =
+      arith::AddIOp::create(*this, magnitude, c(int64_t(int32_t(0xc8000fffu))));
   normal = arith::ShRUIOp::create(
       *this, arith::AddIOp::create(*this, normal, odd), c(13));
   Value isSmall = arith::CmpIOp::create(*this, arith::CmpIPredicate::ult,
@@ -200,8 +198,8 @@ Value KernelBuilder::floatToHalf(Value value) {
                                         magnitude, c(0x47800000));
   Value half = arith::SelectOp::create(*this, isSmall, small, normal);
   half = arith::SelectOp::create(*this, isLarge, c(0x7c00), half);
-  half = arith::OrIOp::create(
-      *this, half, arith::ShRUIOp::create(*this, sign, c(16)));
+  half = arith::OrIOp::create(*this, half,
+                              arith::ShRUIOp::create(*this, sign, c(16)));
   half = arith::TruncIOp::create(*this, i16x(lanes), half);
   return arith::BitcastOp::create(*this, halfType, half);
 }
@@ -235,8 +233,7 @@ Value KernelBuilder::divf(Value a, Value b) {
 /// Compare and select is what one machine instruction does; the IEEE maxima of
 /// arith need three.
 Value KernelBuilder::maxf(Value a, Value b) {
-  Value greater =
-      arith::CmpFOp::create(*this, arith::CmpFPredicate::OGT, a, b);
+  Value greater = arith::CmpFOp::create(*this, arith::CmpFPredicate::OGT, a, b);
   return arith::SelectOp::create(*this, greater, a, b);
 }
 

@@ -61,7 +61,8 @@ public:
   Value splat(mlir::Type type, int64_t value);
   Value broadcast(VectorType type, Value scalar);
 
-  //===--- Integer arithmetic on i64 and addresses -------------------------===//
+  //===--- Integer arithmetic on i64 and addresses
+  //-------------------------===//
 
   Value add(Value a, Value b);
   Value sub(Value a, Value b);
@@ -77,7 +78,8 @@ public:
   Value advance(Value pointer, Value bytes);
   Value advance(Value pointer, int64_t bytes);
 
-  //===--- Memory ----------------------------------------------------------===//
+  //===--- Memory
+  //----------------------------------------------------------===//
 
   Value load(mlir::Type type, Value pointer, int64_t bytes = 0);
   void store(Value value, Value pointer, int64_t bytes = 0);
@@ -92,7 +94,8 @@ public:
                   int64_t bytes = 0);
   void prefetch(Value pointer, int64_t bytes);
 
-  //===--- Floating point ---------------------------------------------------===//
+  //===--- Floating point
+  //---------------------------------------------------===//
 
   Value addf(Value a, Value b);
   Value subf(Value a, Value b);
@@ -109,7 +112,8 @@ public:
   Value sumLanes(Value vector);
   Value maxLanes(Value vector);
 
-  //===--- Control -----------------------------------------------------------===//
+  //===--- Control
+  //-----------------------------------------------------------===//
 
   using Carried = llvm::SmallVector<Value>;
   /// `for (i = begin; i < end; i += step)` carrying values.
@@ -117,8 +121,8 @@ public:
                llvm::function_ref<Carried(Value, mlir::ValueRange)> body);
   void loop(Value begin, Value end, int64_t step,
             llvm::function_ref<void(Value)> body);
-  /// Runs `body(token, count)` over the tokens of the call, `most` at a time and
-  /// the rest one at a time.
+  /// Runs `body(token, count)` over the tokens of the call, `most` at a time
+  /// and the rest one at a time.
   void tokenLoop(int64_t most,
                  llvm::function_ref<void(Value token, int64_t count)> body);
   void ifThen(Value condition, llvm::function_ref<void()> body);

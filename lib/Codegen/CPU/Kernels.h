@@ -24,8 +24,8 @@
 namespace llq {
 
 /// Where codes, scales and sums of a row of activations quantized to int8 in
-/// groups of 32 lie: `codes` i8[Kp], `scales` f32[Kp/32], `sums` f32[Kp/32], the
-/// sums those of the codes of each group (exact integers).
+/// groups of 32 lie: `codes` i8[Kp], `scales` f32[Kp/32], `sums` f32[Kp/32],
+/// the sums those of the codes of each group (exact integers).
 struct QuantizedRow {
   explicit QuantizedRow(int64_t columns);
   int64_t codes = 0;

@@ -75,8 +75,9 @@ public:
   LinearEmitter(KernelBuilder &b, const LinearKernel &kernel)
       : b(b), kernel(kernel), decoder(createCPUDecoder(kernel.weight)),
         row(getWeightColumns(kernel.weight)),
-        xStride(kernel.int8 ? row.bytes
-                            : 4 * getPaddedColumns(getWeightColumns(kernel.weight))),
+        xStride(kernel.int8
+                    ? row.bytes
+                    : 4 * getPaddedColumns(getWeightColumns(kernel.weight))),
         lanes(kernel.int8 ? b.level.vectorBytes / 4 : kTileRows) {}
 
   void emit();
@@ -84,11 +85,11 @@ public:
 private:
   using Epilogue = LinearKernel::Epilogue;
 
-  /// Sums of rows [row0, row0 + lanes) of a tile for `count` tokens from the row
-  /// `x` on.
+  /// Sums of rows [row0, row0 + lanes) of a tile for `count` tokens from the
+  /// row `x` on.
   SmallVector<Value> tile(Value tile, Value x, int64_t count, int64_t row0);
-  /// One block, for the int8 form: adds to `sums` (by token) the products scaled
-  /// by the activations' scales.
+  /// One block, for the int8 form: adds to `sums` (by token) the products
+  /// scaled by the activations' scales.
   void blockInt8(Value tile, Value x, Value block, Value zero, int64_t row0,
                  MutableArrayRef<Value> sums);
   /// A block that holds several units: adds to the final sums.
@@ -206,8 +207,7 @@ void LinearEmitter::splitBlockInt8(Value tile, Value x, Value block,
   int64_t units = kBlockColumns / decoder->unitColumns;
   SmallVector<Value> codes =
       decoder->codes(b, tile, block, 4 * row0, 4 * lanes);
-  SmallVector<Value> ones(8 / units,
-                          b.splat(b.i8x(4 * lanes), int64_t(1)));
+  SmallVector<Value> ones(8 / units, b.splat(b.i8x(4 * lanes), int64_t(1)));
   Value columns = b.advance(x, b.mul(block, kBlockColumns));
   Value groups = b.advance(x, b.mul(block, 4));
   for (int64_t u = 0; u < units; ++u) {
@@ -219,15 +219,13 @@ void LinearEmitter::splitBlockInt8(Value tile, Value x, Value block,
       int64_t at = t * xStride;
       Value here = b.advance(columns, at);
       Value value = arith::SIToFPOp::create(
-          b, floats,
-          dot(ArrayRef(codes).slice(first, steps), here, first));
+          b, floats, dot(ArrayRef(codes).slice(first, steps), here, first));
       // The stored sums are those of whole blocks.
       Value codeSum =
           arith::SIToFPOp::create(b, floats, dot(ones, here, first));
       if (zero)
         value = b.subf(value, b.mulf(zero, codeSum));
-      value = b.mulf(value,
-                     b.loadBroadcast(floats, groups, at + row.scales));
+      value = b.mulf(value, b.loadBroadcast(floats, groups, at + row.scales));
       sum = b.fma(value, scale, sum);
     }
   }
@@ -246,9 +244,9 @@ void LinearEmitter::blockF32(Value tile, Value x, Value block,
   for (auto [c, values] : llvm::enumerate(columns))
     for (size_t t = 0; t < sums.size() / 2; ++t) {
       Value &sum = sums[2 * t + c % 2];
-      sum = b.fma(
-          values, b.loadBroadcast(b.f32x(lanes), here, t * xStride + 4 * c),
-          sum);
+      sum =
+          b.fma(values,
+                b.loadBroadcast(b.f32x(lanes), here, t * xStride + 4 * c), sum);
     }
 }
 
@@ -344,8 +342,8 @@ SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
 void LinearEmitter::finish(Value token, Value column, ArrayRef<Value> first,
                            ArrayRef<Value> second) {
   VectorType floats = b.f32x(lanes);
-  int64_t columns = kernel.epilogue == Epilogue::SwiGLU ? kernel.columns / 2
-                                                        : kernel.columns;
+  int64_t columns =
+      kernel.epilogue == Epilogue::SwiGLU ? kernel.columns / 2 : kernel.columns;
   int64_t stride = 4 * columns;
   Value offset = b.add(b.mul(token, stride), b.mul(column, 4));
   for (auto [t, sum] : llvm::enumerate(first)) {
@@ -353,8 +351,8 @@ void LinearEmitter::finish(Value token, Value column, ArrayRef<Value> first,
     if (bias)
       value = b.addf(value, b.load(floats, b.advance(bias, b.mul(column, 4))));
     if (residual)
-      value =
-          b.addf(value, b.load(floats, b.advance(residual, offset), t * stride));
+      value = b.addf(value,
+                     b.load(floats, b.advance(residual, offset), t * stride));
     if (kernel.epilogue == Epilogue::SwiGLU)
       value = b.mulf(b.silu(value), second[t]);
     b.store(value, b.advance(y, offset), t * stride);

@@ -102,10 +102,10 @@ private:
 Value Lowering::createBuffer(BufferKind kind, StringRef name, int64_t bytes,
                              Attribute content) {
   bool weight = kind == BufferKind::Weight, state = kind == BufferKind::State;
-  return BufferOp::create(b, forward.getLoc(),
-                          BufferType::get(b.getContext()), kind, name,
-                          weight ? bytes : 0, !weight && !state ? bytes : 0,
-                          state ? bytes : 0, IntegerAttr(), content);
+  return BufferOp::create(b, forward.getLoc(), BufferType::get(b.getContext()),
+                          kind, name, weight ? bytes : 0,
+                          !weight && !state ? bytes : 0, state ? bytes : 0,
+                          IntegerAttr(), content);
 }
 
 Value Lowering::createRows(StringRef name, int64_t columns) {
@@ -128,28 +128,26 @@ FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
     Type type = weight.getType();
     DictionaryAttr components;
     if (auto source = weight.getDefiningOp<WeightOp>())
-      components = b.getDictionaryAttr(
-          b.getNamedAttr("values", source.getValue()));
+      components =
+          b.getDictionaryAttr(b.getNamedAttr("values", source.getValue()));
     else if (auto quantized = weight.getDefiningOp<QuantizedWeightOp>())
       components = quantized.getComponents();
     else
       return op->emitOpError() << "needs a constant weight for " << name;
-    FailureOr<int64_t> tile = getTileBytes(type, [&] {
-      return op->emitError() << "layer " << name << ": ";
-    });
+    FailureOr<int64_t> tile = getTileBytes(
+        type, [&] { return op->emitError() << "layer " << name << ": "; });
     if (failed(tile))
       return failure();
     int64_t rows = isa<QuantizedType>(type)
                        ? cast<QuantizedType>(type).getRows()
                        : cast<ShapedType>(type).getDimSize(0);
     bytes += getPaddedRows(rows) / kTileRows * *tile;
-    parts.push_back(WeightPartAttr::get(b.getContext(), name, type, components,
-                                        method));
+    parts.push_back(
+        WeightPartAttr::get(b.getContext(), name, type, components, method));
   }
   auto content = PackedAttr::get(b.getContext(), b.getStringAttr("cpu"), parts,
                                  interleaved);
-  Value buffer =
-      createBuffer(BufferKind::Weight, names[0], bytes, content);
+  Value buffer = createBuffer(BufferKind::Weight, names[0], bytes, content);
   if (weights.size() == 1)
     weightBuffers[weights[0]] = buffer;
   return buffer;
@@ -206,8 +204,8 @@ static int64_t getRows(Type type) {
 }
 
 LogicalResult Lowering::lowerProduct(RegionOp region,
-                                     ArrayRef<LinearOp> linears,
-                                     SwiGLUOp gated, AddOp residual) {
+                                     ArrayRef<LinearOp> linears, SwiGLUOp gated,
+                                     AddOp residual) {
   LinearOp first = linears.front();
   FailureOr<Place> x = find(first, first.getInput());
   if (failed(x))
@@ -257,8 +255,8 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
                                : LinearKernel::Epilogue::Store;
   SmallVector<Value> buffers = {x->buffer, *weight};
   if (kernel.bias)
-    buffers.push_back(getVectors((names[0].getValue() + ".bias").str(), biases,
-                                 4 * columns));
+    buffers.push_back(
+        getVectors((names[0].getValue() + ".bias").str(), biases, 4 * columns));
   if (residual) {
     Value other = residual.getLhs() == first.getResult() ? residual.getRhs()
                                                          : residual.getLhs();
@@ -306,9 +304,9 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
     auto weight = norm.getWeight().getDefiningOp<WeightOp>();
     if (!weight)
       return norm.emitOpError("needs a constant weight");
-    buffers.push_back(getVectors(
-        ("norm." + Twine(temporaries)).str(), weight.getValueAttr(),
-        4 * getPaddedColumns(kernel.columns)));
+    buffers.push_back(getVectors(("norm." + Twine(temporaries)).str(),
+                                 weight.getValueAttr(),
+                                 4 * getPaddedColumns(kernel.columns)));
   }
   Value y;
   if (quantize)
@@ -319,8 +317,7 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
     y = createRows("norm", kernel.columns);
   buffers.push_back(y);
   dispatch(kernel, 0, 1, buffers);
-  place(op == norm && quantize ? Value(quantize.getResult())
-                               : op->getResult(0),
+  place(op == norm && quantize ? Value(quantize.getResult()) : op->getResult(0),
         {y, 0, getPaddedColumns(kernel.columns)});
   return success();
 }
@@ -364,10 +361,10 @@ LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
   Value cache =
       createBuffer(BufferKind::State, ("kv." + Twine(op.getLayer())).str(),
                    shape.getBlockBytes() / 16);
-  dispatch(append, 0, shape.kvHeads,
-           {qAt->buffer, kAt->buffer, vAt->buffer, table->buffer, rotated,
-            cache},
-           /*writes=*/2);
+  dispatch(
+      append, 0, shape.kvHeads,
+      {qAt->buffer, kAt->buffer, vAt->buffer, table->buffer, rotated, cache},
+      /*writes=*/2);
   AttentionKernel attention{shape, op.getScale().convertToFloat()};
   Value y = createRows("attention", columns);
   dispatch(attention, 0, shape.kvHeads, {rotated, cache, y});
@@ -379,7 +376,7 @@ LogicalResult Lowering::lowerEmbedding(EmbeddingOp op) {
   FailureOr<Place> ids = find(op, op.getIds());
   FailureOr<Value> table =
       getWeights(op, op.getTable(), b.getStringAttr("embed_tokens"),
-                 DictionaryAttr(), /*interleaved=*/false);
+                 op.getMethodAttr(), /*interleaved=*/false);
   if (failed(ids) || failed(table))
     return failure();
   EmbeddingKernel kernel{op.getTable().getType()};
@@ -394,9 +391,8 @@ LogicalResult Lowering::lowerRotary(RotaryTableOp op) {
   RotaryKernel kernel{int64_t(op.getFrequencies().size()),
                       op.getScale().convertToFloat()};
   int64_t padded = (kernel.half + 15) / 16 * 16;
-  Value frequencies =
-      getVectors("rotary_frequencies", op.getFrequenciesAttr(),
-                 4 * getPaddedColumns(kernel.half));
+  Value frequencies = getVectors("rotary_frequencies", op.getFrequenciesAttr(),
+                                 4 * getPaddedColumns(kernel.half));
   Value y = createBuffer(BufferKind::Temporary, "rotary", 8 * padded);
   dispatch(kernel, 0, 1, {frequencies, y});
   place(op.getCos(), {y, 0, 2 * padded});
@@ -482,8 +478,8 @@ LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
   buffer.setName("outputs");
   program->setAttr("outputs", b.getI64IntegerAttr(columns));
 
-  // From the back: a dispatch whose results only such dispatches read, and which
-  // keeps no state.
+  // From the back: a dispatch whose results only such dispatches read, and
+  // which keeps no state.
   auto isWantedOnly = [&](DispatchOp dispatch) {
     for (Value written :
          dispatch.getBuffers().take_back(dispatch.getNumWrites())) {
@@ -566,8 +562,8 @@ struct LowerToCPUPass : llq::impl::LowerToCPUPassBase<LowerToCPUPass> {
     SmallVector<ModuleOp> kernels;
     for (const CPULevel *level : chosen) {
       auto b = OpBuilder::atBlockEnd(module.getBody());
-      auto target = ModuleOp::create(b, module.getLoc(),
-                                     "kernels-" + level->name.str());
+      auto target =
+          ModuleOp::create(b, module.getLoc(), "kernels-" + level->name.str());
       target->setAttr("llq.level", b.getStringAttr(level->name));
       kernels.push_back(target);
     }

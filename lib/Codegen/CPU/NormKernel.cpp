@@ -34,14 +34,13 @@ static void quantizeGroup(KernelBuilder &b, ArrayRef<Value> values, Value out,
     largest = b.maxf(largest, math::AbsFOp::create(b, value));
   Value scale = b.divf(b.maxLanes(largest), b.f32(127));
   // A group of zeros has scale 0 and, dividing by 1, codes 0.
-  Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale,
-                                       b.f32(0));
+  Value isZero =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, b.f32(0));
   Value divisor = arith::SelectOp::create(b, isZero, b.f32(1), scale);
   Value lanes = b.broadcast(floats, divisor);
   Value sum;
   for (auto [i, value] : llvm::enumerate(values)) {
-    Value rounded =
-        math::RoundEvenOp::create(b, b.divf(value, lanes));
+    Value rounded = math::RoundEvenOp::create(b, b.divf(value, lanes));
     sum = sum ? b.addf(sum, rounded) : rounded;
     Value codes = arith::FPToSIOp::create(b, words, rounded);
     codes = arith::TruncIOp::create(b, b.i8x(16), codes);
@@ -65,19 +64,16 @@ void NormKernel::emit(ModuleOp module, const CPULevel &level) const {
   b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
     Value token = b.add(b.tokenBegin(), item);
     Value x = b.advance(input, b.mul(token, stride));
-    Value out =
-        b.advance(output, b.mul(token, quantize ? row.bytes : stride));
+    Value out = b.advance(output, b.mul(token, quantize ? row.bytes : stride));
     Value factor;
     if (norm) {
       // Padding is zero and adds nothing.
-      Value squares = b.loop(b.i64(0), b.i64(padded), 16,
-                             {b.splat(floats, 0.0)},
-                             [&](Value c, ValueRange sums)
-                                 -> KernelBuilder::Carried {
-                               Value v = b.load(floats,
-                                                b.advance(x, b.mul(c, 4)));
-                               return {b.fma(v, v, sums[0])};
-                             })[0];
+      Value squares =
+          b.loop(b.i64(0), b.i64(padded), 16, {b.splat(floats, 0.0)},
+                 [&](Value c, ValueRange sums) -> KernelBuilder::Carried {
+                   Value v = b.load(floats, b.advance(x, b.mul(c, 4)));
+                   return {b.fma(v, v, sums[0])};
+                 })[0];
       Value mean = b.divf(b.sumLanes(squares), b.f32(double(columns)));
       Value root = math::SqrtOp::create(b, b.addf(mean, b.f32(epsilon)));
       factor = b.broadcast(floats, b.divf(b.f32(1), root));

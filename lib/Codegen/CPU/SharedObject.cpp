@@ -1,8 +1,8 @@
 //===- SharedObject.cpp - Kernels to native code --------------------------===//
 //
-// vector and scf -> llvm -> LLVM's optimiser and code generator -> ELF object ->
-// lld, all in process. The result needs no library: an undefined symbol is an
-// error of the compiler.
+// vector and scf -> llvm -> LLVM's optimiser and code generator -> ELF object
+// -> lld, all in process. The result needs no library: an undefined symbol is
+// an error of the compiler.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -55,8 +55,7 @@ struct SplitFma : OpRewritePattern<math::FmaOp> {
 };
 
 /// Elementary functions as polynomials: kernels call no library.
-struct ExpandMathPass
-    : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
+struct ExpandMathPass : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ExpandMathPass)
   explicit ExpandMathPass(bool hasFMA) : hasFMA(hasFMA) {}
 
@@ -165,8 +164,8 @@ FailureOr<std::string> llq::emitAssemblyOrObject(ModuleOp module,
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(level, error);
   if (!machine)
-    return module.emitError() << "no code generator for " << level.triple
-                              << ": " << error;
+    return module.emitError()
+           << "no code generator for " << level.triple << ": " << error;
   llvmModule->setDataLayout(machine->createDataLayout());
   llvmModule->setTargetTriple(machine->getTargetTriple());
   optimize(*llvmModule, *machine);
@@ -174,10 +173,10 @@ FailureOr<std::string> llq::emitAssemblyOrObject(ModuleOp module,
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream os(bytes);
   llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(
-          codegen, os, nullptr,
-          assembly ? llvm::CodeGenFileType::AssemblyFile
-                   : llvm::CodeGenFileType::ObjectFile))
+  if (machine->addPassesToEmitFile(codegen, os, nullptr,
+                                   assembly
+                                       ? llvm::CodeGenFileType::AssemblyFile
+                                       : llvm::CodeGenFileType::ObjectFile))
     return module.emitError() << "cannot generate code for " << level.triple;
   codegen.run(*llvmModule);
   return std::string(bytes.data(), bytes.size());
@@ -196,8 +195,8 @@ FailureOr<std::string> llq::compileToSharedObject(ModuleOp module,
   int descriptor;
   if (std::error_code ec = llvm::sys::fs::createTemporaryFile(
           "llq-kernels", "o", descriptor, path))
-    return module.emitError() << "cannot create a temporary file: "
-                              << ec.message();
+    return module.emitError()
+           << "cannot create a temporary file: " << ec.message();
   input.path = path.str();
   {
     llvm::raw_fd_ostream os(descriptor, /*shouldClose=*/true);
@@ -210,14 +209,23 @@ FailureOr<std::string> llq::compileToSharedObject(ModuleOp module,
   }
   if (std::error_code ec =
           llvm::sys::fs::createTemporaryFile("llq-kernels", "so", path))
-    return module.emitError() << "cannot create a temporary file: "
-                              << ec.message();
+    return module.emitError()
+           << "cannot create a temporary file: " << ec.message();
   output.path = path.str();
-  const char *arguments[] = {"ld.lld",   "-shared",        input.path.c_str(),
-                             "-o",       output.path.c_str(), "-z",
-                             "now",      "-z",             "relro",
-                             "-z",       "defs",           "--hash-style=gnu",
-                             "-s",       "--build-id=none"};
+  const char *arguments[] = {"ld.lld",
+                             "-shared",
+                             input.path.c_str(),
+                             "-o",
+                             output.path.c_str(),
+                             "-z",
+                             "now",
+                             "-z",
+                             "relro",
+                             "-z",
+                             "defs",
+                             "--hash-style=gnu",
+                             "-s",
+                             "--build-id=none"};
   std::string messages;
   llvm::raw_string_ostream os(messages);
   lld::Result result =

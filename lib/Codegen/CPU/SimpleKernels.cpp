@@ -22,8 +22,8 @@ std::string EmbeddingKernel::getName() const {
   return "embedding_" + getWeightSuffix(table);
 }
 
-/// A table shared with the head is stored once, in the head's layout: the kernel
-/// decodes the tile of a row and keeps one lane.
+/// A table shared with the head is stored once, in the head's layout: the
+/// kernel decodes the tile of a row and keeps one lane.
 void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
   KernelBuilder b(module, getName(), level);
   Value ids = b.buffer(0), weight = b.buffer(1), y = b.buffer(2);
@@ -37,15 +37,15 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
     Value row = arith::ExtUIOp::create(b, b.getI64Type(), id);
     Value tile =
         b.advance(weight, b.mul(b.div(row, kTileRows), decoder->tileBytes));
-    Value lane = b.rem(row, kTileRows);
+    Value lane =
+        arith::IndexCastOp::create(b, b.getIndexType(), b.rem(row, kTileRows));
     Value out = b.advance(y, b.mul(token, stride));
     b.loop(b.i64(0), b.i64(decoder->blocks), 1, [&](Value block) {
       SmallVector<Value> zeros, scales;
       for (int64_t u = 0; u < unitsOfBlock; ++u) {
-        Value unit = unitsOfBlock > 1
-                         ? b.add(b.mul(block, unitsOfBlock), u)
-                         : b.div(b.mul(block, kBlockColumns),
-                                 decoder->unitColumns);
+        Value unit = unitsOfBlock > 1 ? b.add(b.mul(block, unitsOfBlock), u)
+                                      : b.div(b.mul(block, kBlockColumns),
+                                              decoder->unitColumns);
         zeros.push_back(decoder->zero(b, tile, unit, 0, kTileRows));
         scales.push_back(decoder->scale(b, tile, unit, 0, kTileRows));
       }
@@ -54,8 +54,8 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
            llvm::enumerate(decoder->values(b, tile, block, zeros))) {
         Value scale = scales[c * unitsOfBlock / kBlockColumns];
         Value value = scale ? b.mulf(column, scale) : column;
-        Value scalar = vector::ExtractOp::create(b, value,
-                                                 ArrayRef<OpFoldResult>{lane});
+        Value scalar =
+            vector::ExtractOp::create(b, value, ArrayRef<OpFoldResult>{lane});
         b.store(scalar, to, 4 * c);
       }
     });
@@ -81,8 +81,8 @@ static std::pair<Value, Value> emitSinCos(KernelBuilder &b, Value x) {
   auto axpy = [&](Value a, Value m, double v) {
     return b.addf(b.mulf(a, m), c(v));
   };
-  Value turns = math::RoundEvenOp::create(
-      b, b.mulf(x, c(2 / std::numbers::pi)));
+  Value turns =
+      math::RoundEvenOp::create(b, b.mulf(x, c(2 / std::numbers::pi)));
   Value r = b.subf(x, b.mulf(turns, c(0x1.921fb54p+0)));
   r = b.subf(r, b.mulf(turns, c(0x1.10b4611a62633p-30)));
   Value r2 = b.mulf(r, r);
@@ -99,8 +99,7 @@ static std::pair<Value, Value> emitSinCos(KernelBuilder &b, Value x) {
   VectorType words = VectorType::get(type.getShape(), b.getI64Type());
   Value quadrant = arith::FPToSIOp::create(b, words, turns);
   auto bit = [&](Value value, int64_t mask) -> Value {
-    Value masked =
-        arith::AndIOp::create(b, value, b.splat(words, mask));
+    Value masked = arith::AndIOp::create(b, value, b.splat(words, mask));
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
                                  b.splat(words, int64_t(0)));
   };
@@ -126,8 +125,8 @@ void RotaryKernel::emit(ModuleOp module, const CPULevel &level) const {
   b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
     Value token = b.add(b.tokenBegin(), item);
     Value position = b.add(b.past(), token);
-    Value p = b.broadcast(
-        floats, arith::SIToFPOp::create(b, b.getF32Type(), position));
+    Value p = b.broadcast(floats,
+                          arith::SIToFPOp::create(b, b.getF32Type(), position));
     Value out = b.advance(y, b.mul(token, 8 * padded));
     b.loop(b.i64(0), b.i64(padded), 16, [&](Value i) {
       Value bytes = b.mul(i, 4);

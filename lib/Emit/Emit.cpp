@@ -1,0 +1,198 @@
+//===- Emit.cpp - Writes the model binary ---------------------------------===//
+//
+// Prelude, FlatBuffer header, then code, tokenizer and weights as aligned
+// segments. The header needs the checksums of the segments, so its place is
+// kept free while they are written; its size does not depend on them.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Emit/Emit.h"
+#include "ModelHeader.h"
+#include "WeightPacker.h"
+
+#include "llq/Codegen/CPU.h"
+#include "llqrt/FileFormat.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MathExtras.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+#include <xxhash.h>
+
+using namespace mlir;
+using namespace llq;
+
+namespace {
+
+double secondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+/// The output under a temporary name until `keep`.
+class OutputFile {
+public:
+  static llvm::Expected<OutputFile> create(const std::string &path) {
+    auto file = llvm::sys::fs::TempFile::create(path + ".tmp-%%%%%%");
+    if (!file)
+      return llvm::createStringError("cannot create a file beside " + path +
+                                     ": " + llvm::toString(file.takeError()));
+    return OutputFile(path, std::move(*file));
+  }
+  OutputFile(OutputFile &&) = default;
+  ~OutputFile() {
+    if (os) {
+      os.reset();
+      llvm::consumeError(file.discard());
+    }
+  }
+
+  /// Writes a segment at the next aligned offset; `produce` feeds its bytes.
+  llvm::Expected<llqrt::fb::Region>
+  segment(llvm::function_ref<llvm::Error(WeightPacker::Sink)> produce) {
+    uint64_t offset = llvm::alignTo(os->tell(), LLQRT_SEGMENT_ALIGNMENT);
+    os->write_zeros(offset - os->tell());
+    std::unique_ptr<XXH3_state_t, void (*)(XXH3_state_t *)> hash(
+        XXH3_createState(), [](XXH3_state_t *s) { XXH3_freeState(s); });
+    XXH3_64bits_reset(hash.get());
+    llvm::Error error = produce([&](ArrayRef<char> bytes) {
+      XXH3_64bits_update(hash.get(), bytes.data(), bytes.size());
+      os->write(bytes.data(), bytes.size());
+      return check();
+    });
+    if (error)
+      return std::move(error);
+    return llqrt::fb::Region(offset, os->tell() - offset,
+                             XXH3_64bits_digest(hash.get()));
+  }
+
+  llvm::Error check() {
+    if (!os->has_error())
+      return llvm::Error::success();
+    std::string message = os->error().message();
+    os->clear_error();
+    return llvm::createStringError("cannot write " + path + ": " + message);
+  }
+
+  uint64_t tell() { return os->tell(); }
+  void skip(uint64_t bytes) { os->write_zeros(bytes); }
+  void writeAt(uint64_t offset, ArrayRef<char> bytes) {
+    os->pwrite(bytes.data(), bytes.size(), offset);
+  }
+
+  llvm::Error keep() {
+    os->flush();
+    if (llvm::Error error = check())
+      return error;
+    os.reset();
+    if (llvm::Error error = file.keep(path))
+      return llvm::createStringError("cannot write " + path + ": " +
+                                     llvm::toString(std::move(error)));
+    return llvm::Error::success();
+  }
+
+private:
+  OutputFile(std::string path, llvm::sys::fs::TempFile file)
+      : path(std::move(path)), file(std::move(file)),
+        os(std::make_unique<llvm::raw_fd_ostream>(this->file.FD,
+                                                  /*shouldClose=*/false)) {
+    os->SetBufferSize(1 << 20);
+  }
+
+  std::string path;
+  llvm::sys::fs::TempFile file;
+  std::unique_ptr<llvm::raw_fd_ostream> os;
+};
+
+} // namespace
+
+static llqrt_prelude makePrelude(ArrayRef<char> header, uint64_t fileBytes) {
+  llqrt_prelude prelude = {};
+  std::memcpy(prelude.magic, LLQRT_MAGIC, sizeof(prelude.magic));
+  prelude.version = LLQRT_FORMAT_VERSION;
+  prelude.header_offset = sizeof(prelude);
+  prelude.header_bytes = header.size();
+  prelude.header_checksum = XXH3_64bits(header.data(), header.size());
+  prelude.file_bytes = fileBytes;
+  prelude.prelude_checksum =
+      XXH3_64bits(&prelude, offsetof(llqrt_prelude, prelude_checksum));
+  return prelude;
+}
+
+/// Everything behind code generation; errors without a location.
+static llvm::Error write(ModelHeader &header, const EmitOptions &options,
+                         EmitReport &report) {
+  auto file = OutputFile::create(options.output);
+  if (!file)
+    return file.takeError();
+  std::vector<char> placeholder = header.build();
+  file->skip(sizeof(llqrt_prelude) + placeholder.size());
+
+  auto writeBytes = [&](ArrayRef<char> bytes) {
+    return file->segment([&](WeightPacker::Sink sink) { return sink(bytes); });
+  };
+  for (NativeCode &code : header.code) {
+    auto region = writeBytes(code.bytes);
+    if (!region)
+      return region.takeError();
+    code.region = *region;
+    report.codeBytes += region->bytes();
+  }
+  if (!options.tokenizer.empty()) {
+    auto region = writeBytes(options.tokenizer);
+    if (!region)
+      return region.takeError();
+    header.tokenizer = *region;
+  }
+  auto start = std::chrono::steady_clock::now();
+  WeightPacker packer(options.threads);
+  for (WeightSegment &weight : header.weights) {
+    auto region = file->segment([&](WeightPacker::Sink sink) {
+      return packer.write(weight.buffer, sink);
+    });
+    if (!region)
+      return region.takeError();
+    weight.region = *region;
+    report.weightBytes += region->bytes();
+  }
+  report.weightSeconds = secondsSince(start);
+
+  std::vector<char> bytes = header.build();
+  if (bytes.size() != placeholder.size())
+    return llvm::createStringError("the header changed its size");
+  report.bytes = file->tell();
+  llqrt_prelude prelude = makePrelude(bytes, report.bytes);
+  file->writeAt(0, {reinterpret_cast<const char *>(&prelude), sizeof(prelude)});
+  file->writeAt(sizeof(prelude), bytes);
+  return file->keep();
+}
+
+FailureOr<EmitReport> llq::emitModel(ModuleOp module,
+                                     const EmitOptions &options) {
+  EmitReport report;
+  ModelHeader header(module, options);
+  if (failed(header.collect()))
+    return failure();
+
+  auto start = std::chrono::steady_clock::now();
+  for (auto kernels : llvm::make_early_inc_range(module.getOps<ModuleOp>())) {
+    auto name = kernels->getAttrOfType<StringAttr>("llq.level");
+    const CPULevel *level = name ? findCPULevel(name.getValue()) : nullptr;
+    if (!level)
+      return kernels.emitError("kernel module without a known llq.level");
+    FailureOr<std::string> code = compileToSharedObject(kernels, *level);
+    if (failed(code))
+      return failure();
+    header.code.push_back({level, std::move(*code), {}});
+    kernels.erase();
+  }
+  report.codeSeconds = secondsSince(start);
+  report.bitsPerWeight = header.getBitsPerWeight(/*total=*/false);
+  report.bitsPerWeightTotal = header.getBitsPerWeight(/*total=*/true);
+  if (llvm::Error error = write(header, options, report))
+    return module.emitError() << llvm::toString(std::move(error));
+  return report;
+}

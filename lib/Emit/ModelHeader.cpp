@@ -1,0 +1,207 @@
+//===- ModelHeader.cpp - The FlatBuffer of a model file -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "ModelHeader.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace llq;
+namespace fb = llqrt::fb;
+
+LogicalResult ModelHeader::collect() {
+  auto programs = module.getOps<ProgramOp>();
+  if (!llvm::hasSingleElement(programs))
+    return module.emitError(
+        "needs one llq.program: run llq-lower-to-cpu first");
+  program = *programs.begin();
+  architecture = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
+  if (!architecture)
+    return module.emitError("has no ") << kArchitectureAttr;
+  for (auto buffer : program.getOps<BufferOp>()) {
+    if (buffer.getKind() == BufferKind::Weight)
+      weights.push_back({buffer, fb::Region(0, buffer.getBytes(), 0)});
+    if (buffer.getKind() == BufferKind::Temporary && !buffer.use_empty() &&
+        !buffer.getOffset())
+      return buffer.emitOpError("has no place: run llq-plan-memory first");
+  }
+  auto cache = program->getAttrOfType<StringAttr>("kv_cache");
+  cacheType = cache ? cache.str() : "f32";
+  collectLayers();
+  return success();
+}
+
+/// Bytes that a weight of `type` stores, padding of the layout apart.
+static int64_t getStoredBytes(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return cast<WeightFormatInterface>(quantized.getFormat())
+        .getBytes(quantized.getRows(), quantized.getColumns());
+  auto tensor = cast<ShapedType>(type);
+  return tensor.getNumElements() * tensor.getElementTypeBitWidth() / 8;
+}
+
+void ModelHeader::collectLayers() {
+  for (const WeightSegment &weight : weights) {
+    BufferOp buffer = weight.buffer;
+    auto packed = dyn_cast<PackedAttr>(*buffer.getContent());
+    if (!packed)
+      continue;
+    // What the dispatches that read the weight say of it.
+    bool int8 = llvm::any_of(buffer->getUsers(), [](Operation *user) {
+      return cast<DispatchOp>(user).getKernel().contains("_int8");
+    });
+    for (WeightPartAttr part : packed.getParts()) {
+      auto [rows, columns] =
+          isa<QuantizedType>(part.getType())
+              ? std::pair(cast<QuantizedType>(part.getType()).getRows(),
+                          cast<QuantizedType>(part.getType()).getColumns())
+              : std::pair(cast<ShapedType>(part.getType()).getDimSize(0),
+                          cast<ShapedType>(part.getType()).getDimSize(1));
+      layers.push_back({part, rows, columns, getStoredBytes(part.getType()),
+                        int8,
+                        part.getName().getValue().starts_with("layers.")});
+    }
+  }
+}
+
+double ModelHeader::getBitsPerWeight(bool total) const {
+  double bytes = 0, count = 0;
+  for (const Layer &layer : layers)
+    if (total || layer.inBlock) {
+      bytes += double(layer.bytes);
+      count += double(layer.rows) * double(layer.columns);
+    }
+  return count > 0 ? 8 * bytes / count : 0;
+}
+
+/// The provenance of a layer as JSON.
+static std::string toJSON(DictionaryAttr method) {
+  if (!method)
+    return {};
+  llvm::json::Object object;
+  for (NamedAttribute entry : method) {
+    StringRef key = entry.getName();
+    Attribute value = entry.getValue();
+    if (auto boolean = dyn_cast<BoolAttr>(value))
+      object[key] = boolean.getValue();
+    else if (auto integer = dyn_cast<IntegerAttr>(value))
+      object[key] = integer.getInt();
+    else if (auto number = dyn_cast<FloatAttr>(value))
+      object[key] = number.getValueAsDouble();
+    else if (auto text = dyn_cast<StringAttr>(value))
+      object[key] = text.getValue();
+    else {
+      std::string printed;
+      llvm::raw_string_ostream(printed) << value;
+      object[key] = printed;
+    }
+  }
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(object));
+  return text;
+}
+
+/// A format as `llq-inspect` prints it.
+static std::string getFormatText(Type type) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    os << quantized.getFormat();
+  else
+    os << cast<ShapedType>(type).getElementType();
+  return text;
+}
+
+flatbuffers::Offset<fb::Target>
+ModelHeader::buildTarget(flatbuffers::FlatBufferBuilder &builder) {
+  DenseMap<Value, uint32_t> bufferIndex;
+  uint32_t weightIndex = 0;
+  std::vector<flatbuffers::Offset<fb::Buffer>> buffers;
+  for (auto op : program.getOps<BufferOp>()) {
+    // A buffer that nothing touches has no place.
+    bool weight = op.getKind() == BufferKind::Weight;
+    if (op.use_empty() && !weight)
+      continue;
+    bufferIndex[op] = buffers.size();
+    buffers.push_back(
+        fb::CreateBuffer(builder, builder.CreateString(op.getName().str()),
+                         fb::BufferKind(op.getKind()), op.getBytesPerToken(),
+                         op.getBytesPerPosition(), op.getOffset().value_or(0),
+                         weight ? weightIndex++ : 0));
+  }
+  llvm::MapVector<StringRef, uint32_t> kernels;
+  std::vector<flatbuffers::Offset<fb::Dispatch>> dispatches;
+  for (auto op : program.getOps<DispatchOp>()) {
+    auto [kernel, inserted] =
+        kernels.insert({op.getKernel(), uint32_t(kernels.size())});
+    (void)inserted;
+    std::vector<uint32_t> indices;
+    for (Value buffer : op.getBuffers())
+      indices.push_back(bufferIndex.lookup(buffer));
+    dispatches.push_back(fb::CreateDispatch(
+        builder, kernel->second, builder.CreateVector(indices), op.getItems(),
+        op.getItemsPerToken(), op.getNumWrites(), op.getOutputsOnly()));
+  }
+  auto programOffset = fb::CreateProgram(
+      builder, program.getMaxTokens(), program.getArenaBytes(),
+      program.getScratchBytes(), /*scratch_bytes_per_position=*/0,
+      builder.CreateVector(buffers), builder.CreateVector(dispatches));
+  std::vector<flatbuffers::Offset<flatbuffers::String>> names;
+  for (auto &[name, index] : kernels)
+    names.push_back(builder.CreateString(name.str()));
+  std::vector<flatbuffers::Offset<fb::Code>> segments;
+  for (NativeCode &segment : code)
+    segments.push_back(fb::CreateCode(
+        builder, builder.CreateString(segment.level->machine.str()),
+        builder.CreateString(segment.level->name.str()), &segment.region));
+  return fb::CreateTarget(builder, builder.CreateString("cpu"),
+                          builder.CreateVector(names), programOffset,
+                          builder.CreateVector(segments));
+}
+
+std::vector<char> ModelHeader::build() {
+  flatbuffers::FlatBufferBuilder builder(1 << 16);
+  // Zero numbers are written too: the size must not depend on values.
+  builder.ForceDefaults(true);
+  ArchitectureAttr a = architecture;
+  auto architectureOffset = fb::CreateArchitecture(
+      builder, a.getHidden(), a.getLayers(), a.getHeads(), a.getKvHeads(),
+      a.getHeadDim(), a.getFfn(), a.getVocab(), a.getContextLength(),
+      a.getRopeTheta().getValueAsDouble(),
+      builder.CreateString(a.getRopeScaling().str()),
+      builder.CreateVector(a.getRopeParameters().asArrayRef().data(),
+                           a.getRopeParameters().size()),
+      a.getNormEps().getValueAsDouble(), a.getTiedEmbeddings());
+  std::vector<flatbuffers::Offset<fb::Linear>> linears;
+  for (const Layer &layer : layers)
+    linears.push_back(fb::CreateLinear(
+        builder, builder.CreateString(layer.part.getName().str()), layer.rows,
+        layer.columns,
+        builder.CreateString(getFormatText(layer.part.getType())), layer.bytes,
+        builder.CreateString(layer.int8 ? "int8" : "exact"),
+        builder.CreateString(toJSON(layer.part.getMethod())), layer.inBlock));
+  std::vector<flatbuffers::Offset<fb::Weight>> weightOffsets;
+  for (WeightSegment &weight : weights)
+    weightOffsets.push_back(fb::CreateWeight(
+        builder, builder.CreateString(weight.buffer.getName().str()),
+        &weight.region));
+  flatbuffers::Offset<fb::Target> target = buildTarget(builder);
+  auto provenance = fb::CreateProvenance(
+      builder, builder.CreateString(options.source),
+      builder.CreateString(options.sourceSha256),
+      builder.CreateString(options.pipeline),
+      builder.CreateString(options.calibration),
+      builder.CreateString(std::string("llq ") + LLQ_VERSION));
+  auto model = fb::CreateModel(
+      builder, architectureOffset, builder.CreateVector(linears),
+      builder.CreateVector(weightOffsets), builder.CreateVector(&target, 1),
+      &tokenizer, provenance, builder.CreateString(cacheType));
+  fb::FinishModelBuffer(builder, model);
+  const char *data = reinterpret_cast<const char *>(builder.GetBufferPointer());
+  return std::vector<char>(data, data + builder.GetSize());
+}

@@ -1,0 +1,174 @@
+//===- WeightPacker.cpp - Bytes of a program's weight buffers -------------===//
+//
+// Tiles are packed in parallel, a few megabytes at a time, and handed on in
+// order: the same bytes for any number of threads.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "WeightPacker.h"
+
+#include "llq/Packing/CPULayout.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <mutex>
+
+using namespace mlir;
+using namespace llq;
+
+namespace {
+
+/// One weight, ready to give any of its tiles.
+class PartPacker {
+public:
+  static llvm::Expected<PartPacker> create(WeightPartAttr part,
+                                           WeightReader &reader);
+
+  int64_t tileBytes = 0;
+  int64_t tiles = 0;
+
+  /// Writes tile `index` to `out`, which holds zeros.
+  llvm::Error pack(int64_t index, char *out);
+
+private:
+  llvm::Error packSource(int64_t rowBegin, int64_t rowEnd, char *out);
+
+  WeightReader *reader;
+  int64_t rows, columns;
+  /// Of a quantized weight.
+  CPULayoutInterface layout;
+  SmallVector<ArrayRef<char>> components;
+  /// Of a weight in its source type.
+  TypedAttr values;
+};
+
+} // namespace
+
+llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
+                                              WeightReader &reader) {
+  PartPacker packer;
+  packer.reader = &reader;
+  if (auto tensor = dyn_cast<RankedTensorType>(part.getType())) {
+    packer.rows = tensor.getDimSize(0);
+    packer.columns = tensor.getDimSize(1);
+    packer.values = part.getComponents().getAs<TypedAttr>("values");
+    packer.tileBytes = getPaddedColumns(packer.columns) * kTileRows *
+                       tensor.getElementTypeBitWidth() / 8;
+  } else {
+    auto quantized = cast<QuantizedType>(part.getType());
+    packer.rows = quantized.getRows();
+    packer.columns = quantized.getColumns();
+    packer.layout = cast<CPULayoutInterface>(quantized.getFormat());
+    packer.tileBytes = packer.layout.getTileBytes(packer.columns);
+    auto format = cast<WeightFormatInterface>(quantized.getFormat());
+    for (const WeightComponent &component :
+         format.getComponents(packer.rows, packer.columns)) {
+      auto bytes = reader.getBytes(
+          part.getComponents().getAs<TypedAttr>(component.name));
+      if (!bytes)
+        return bytes.takeError();
+      packer.components.push_back(*bytes);
+    }
+  }
+  packer.tiles = getPaddedRows(packer.rows) / kTileRows;
+  return packer;
+}
+
+/// Columns of 16 elements in the source type, bits unchanged.
+llvm::Error PartPacker::packSource(int64_t rowBegin, int64_t rowEnd,
+                                   char *out) {
+  auto type = cast<ShapedType>(values.getType());
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  auto copied = reader->copyRows(values, rowBegin, rowEnd);
+  if (!copied)
+    return copied.takeError();
+  const char *from = copied->data();
+  for (int64_t r = 0; r < rowEnd - rowBegin; ++r)
+    for (int64_t c = 0; c < columns; ++c, from += bytes)
+      std::memcpy(out + (c * kTileRows + r) * bytes, from, bytes);
+  return llvm::Error::success();
+}
+
+llvm::Error PartPacker::pack(int64_t index, char *out) {
+  int64_t rowBegin = index * kTileRows;
+  int64_t rowEnd = std::min(rows, rowBegin + kTileRows);
+  // Padding rows are zero.
+  if (rowBegin >= rows)
+    return llvm::Error::success();
+  if (values)
+    return packSource(rowBegin, rowEnd, out);
+  layout.packTile(components, rows, columns, rowBegin, out);
+  return llvm::Error::success();
+}
+
+llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
+  SmallVector<PartPacker> parts;
+  for (WeightPartAttr part : packed.getParts()) {
+    auto packer = PartPacker::create(part, reader);
+    if (!packer)
+      return packer.takeError();
+    parts.push_back(std::move(*packer));
+  }
+  // The tiles in file order.
+  SmallVector<std::pair<PartPacker *, int64_t>> tiles;
+  if (packed.getInterleaved())
+    for (int64_t i = 0; i < parts.front().tiles; ++i)
+      for (PartPacker &part : parts)
+        tiles.push_back({&part, i});
+  else
+    for (PartPacker &part : parts)
+      for (int64_t i = 0; i < part.tiles; ++i)
+        tiles.push_back({&part, i});
+
+  int64_t tileBytes = parts.front().tileBytes;
+  int64_t batch = std::max<int64_t>(1, (int64_t(8) << 20) / tileBytes);
+  std::vector<char> bytes;
+  for (int64_t first = 0, end = tiles.size(); first < end; first += batch) {
+    int64_t count = std::min(batch, end - first);
+    bytes.assign(count * tileBytes, 0);
+    std::mutex mutex;
+    llvm::Error error = llvm::Error::success();
+    pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        auto [part, index] = tiles[first + i];
+        if (llvm::Error e = part->pack(index, bytes.data() + i * tileBytes)) {
+          std::lock_guard<std::mutex> lock(mutex);
+          error = llvm::joinErrors(std::move(error), std::move(e));
+          return;
+        }
+      }
+    });
+    if (error)
+      return error;
+    if (llvm::Error e = sink(bytes))
+      return e;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error WeightPacker::writeVectors(PaddedVectorAttr vectors, Sink sink) {
+  for (Attribute value : vectors.getValues()) {
+    std::vector<float> floats;
+    if (auto array = dyn_cast<DenseF32ArrayAttr>(value)) {
+      floats = array.asArrayRef().vec();
+    } else {
+      auto read = reader.readAll(cast<TypedAttr>(value));
+      if (!read)
+        return read.takeError();
+      floats = std::move(*read);
+    }
+    floats.resize(llvm::alignTo(floats.size(), vectors.getPadding()));
+    if (llvm::Error e = sink({reinterpret_cast<const char *>(floats.data()),
+                              floats.size() * sizeof(float)}))
+      return e;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error WeightPacker::write(BufferOp buffer, Sink sink) {
+  if (auto packed = dyn_cast<PackedAttr>(*buffer.getContent()))
+    return writePacked(packed, sink);
+  return writeVectors(cast<PaddedVectorAttr>(*buffer.getContent()), sink);
+}
