@@ -61,6 +61,7 @@ QuantizedType::verify(function_ref<InFlightDiagnostic()> emitError,
 
 void LLQDialect::initialize() {
   registerAttributes();
+  registerBytecode();
   registerTypes();
   addOperations<
 #define GET_OP_LIST

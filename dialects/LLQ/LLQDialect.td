@@ -40,6 +40,7 @@ def LLQ_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
   let extraClassDeclaration = [{
     void registerAttributes();
+    void registerBytecode();
     void registerTypes();
   }];
 }

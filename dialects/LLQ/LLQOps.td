@@ -64,7 +64,7 @@ def LLQ_QuantizedWeightOp : LLQ_Op<"quantized_weight", [Pure]> {
   }];
   let arguments = (ins DictionaryAttr:$components);
   let results = (outs LLQ_QuantizedType:$result);
-  let assemblyFormat = "attr-dict $components `:` type($result)";
+  let assemblyFormat = "$components attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

@@ -24,9 +24,6 @@ using namespace llq;
 /// blocks.
 static constexpr int64_t kBlockWeights = int64_t(1) << 18;
 
-/// Alignment of resource blobs, that of the widest vector load.
-static constexpr size_t kBlobAlignment = 64;
-
 //===----------------------------------------------------------------------===//
 // LinearLayer, QuantizedWeight
 //===----------------------------------------------------------------------===//

@@ -13,8 +13,8 @@ func.func @codes_by_hand(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
 
 // 4, -2, 0.5, 1.5: mean magnitude 2, threshold 1.4, so + - 0 +, which are the
 // codes 3 1 2 3 (11.10.01.11 = E7), times the mean of 4, 2 and 1.5, 2.5.
-// CHECK: layers.0.mlp.up_proj.codes: "0x40000000E7"
-// CHECK: layers.0.mlp.up_proj.scales: "0x400000000041"
+// CHECK: layers.0.mlp.up_proj.codes: "0x10000000E7"
+// CHECK: layers.0.mlp.up_proj.scales: "0x100000000041"
 
 {-#
   dialect_resources: {
