@@ -1,0 +1,35 @@
+# Two commands for a fresh machine: `make demo` and `make check`. All the work is
+# done by the CMake presets (CMakePresets.json) and ctest.
+#
+# SPDX-License-Identifier: Apache-2.0
+
+PRESET ?= release
+JOBS ?= $(shell nproc)
+
+.PHONY: help dependencies configure build demo check clean
+help:
+	@echo 'make demo     packages, build, then import, quantize, compile and run the bundled model'
+	@echo 'make check    packages, build, all tests'
+	@echo 'make build    packages, build'
+	@echo 'make clean    remove the build of PRESET (now: $(PRESET); others: dev, asan)'
+
+# Installs Debian packages when some are missing; does nothing otherwise.
+dependencies:
+	@cmake/install-dependencies
+
+configure: dependencies
+	cmake --preset $(PRESET)
+
+build: configure
+	cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+# Only the tools that the demo calls: half of the whole build.
+demo: configure
+	cmake --build --preset $(PRESET) --parallel $(JOBS) --target llq-demo
+	@scripts/demo build/$(PRESET)/bin
+
+check: build
+	@scripts/run-tests $(PRESET) $(JOBS)
+
+clean:
+	rm -rf build/$(PRESET)
