@@ -24,10 +24,13 @@ using Key = std::pair<std::string_view, std::string_view>;
 const std::multimap<Key, const Operator *> &operatorTable() {
   static const auto table = [] {
     std::multimap<Key, const Operator *> all;
-    for (auto group : {mathOperators(), arithmeticOperators(), castOperators(),
-                       shapeOperators(), layoutOperators(), gatherOperators(),
-                       scatterOperators(), reduceOperators(),
-                       selectionOperators(), matMulOperators()})
+    for (auto group :
+         {mathOperators(), arithmeticOperators(), castOperators(),
+          shapeOperators(), layoutOperators(), gatherOperators(),
+          scatterOperators(), reduceOperators(), selectionOperators(),
+          matMulOperators(), einsumOperators(), normalizationOperators(),
+          rotaryOperators(), attentionOperators(), contribAttentionOperators(),
+          quantizeOperators(), blockQuantizedOperators()})
       for (const Operator &op : group)
         all.emplace(Key(op.domain, op.name), &op);
     return all;

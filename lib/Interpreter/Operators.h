@@ -44,6 +44,13 @@ std::span<const Operator> scatterOperators();
 std::span<const Operator> reduceOperators();
 std::span<const Operator> selectionOperators();
 std::span<const Operator> matMulOperators();
+std::span<const Operator> einsumOperators();
+std::span<const Operator> normalizationOperators();
+std::span<const Operator> rotaryOperators();
+std::span<const Operator> attentionOperators();
+std::span<const Operator> contribAttentionOperators();
+std::span<const Operator> quantizeOperators();
+std::span<const Operator> blockQuantizedOperators();
 
 } // namespace llq::interp
 

@@ -40,7 +40,7 @@ struct Node {
   /// Operands in order; null where an optional one is absent.
   std::span<const Tensor *const> inputs;
   const Attributes *attributes = nullptr;
-  /// Outputs asked for, counted up to the last one that is used.
+  /// Outputs that the node declares, counted up to the last one with a name.
   unsigned numOutputs = 1;
 };
 

@@ -60,6 +60,19 @@ class PrintTallies : public testing::Environment {
 [[maybe_unused]] testing::Environment *const environment =
     testing::AddGlobalTestEnvironment(new PrintTallies);
 
+/// Vectors that predate ONNX 1.23, which corrected the text of Attention in
+/// place: the soft cap now comes before the mask, and modes 1 and 2 of
+/// qk_matmul_output changed places. onnxruntime agrees with the correction.
+bool isSuperseded(const std::string &test, const std::string &output) {
+  bool isExpanded = test.ends_with("_expanded");
+  if (isExpanded || !test.starts_with("test_attention_"))
+    return false;
+  if (test.ends_with("qk_matmul_softcap"))
+    return output == "Y" || output == "qk_matmul_output";
+  return test.find("qk_matmul_bias") != std::string::npos &&
+         output == "qk_matmul_output";
+}
+
 class NodeTest : public testing::TestWithParam<fs::path> {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(NodeTest);
 
@@ -104,6 +117,10 @@ TEST_P(NodeTest, Agrees) {
     Result<Tensors> actual = runModel(*model, GetParam(), inputs);
     ASSERT_TRUE(actual) << actual.message();
     for (const auto &[name, tensor] : expected) {
+      if (isSuperseded(GetParam().filename().string(), name)) {
+        ++tally.skipped["output " + name + " superseded by ONNX 1.23"];
+        continue;
+      }
       // The vectors of 16-bit types come from arithmetic that rounds every
       // intermediate result; f32 ones from NumPy.
       bool isHalf = elementSize(tensor.type()) == 2;
