@@ -177,8 +177,6 @@ LogicalResult RotaryLookupOp::verify() {
 
 LogicalResult RopeOp::verify() {
   int64_t half = getColumns(getCos());
-  if (getColumns(getSin()) != half)
-    return emitOpError("needs as many sines as cosines");
   if (half <= 0 || getColumns(getInput()) % (2 * half))
     return emitOpError("input of ") << getColumns(getInput())
                                     << " columns is not a whole number of "
@@ -188,6 +186,8 @@ LogicalResult RopeOp::verify() {
 }
 
 LogicalResult AttentionOp::verify() {
+  if (int64_t(getLayer()) < 0)
+    return emitOpError("layer is negative: ") << int64_t(getLayer());
   int64_t heads = getHeads(), kvHeads = getKvHeads();
   if (heads <= 0 || kvHeads <= 0 || heads % kvHeads)
     return emitOpError("needs heads to be a multiple of kv_heads, found ")

@@ -1,0 +1,23 @@
+// Blobs inside of attributes survive bytecode, from a pipe and from a file.
+// RUN: llq-opt %s --emit-bytecode | llq-opt | FileCheck %s
+// RUN: llq-opt %s --emit-bytecode -o %t.mlirbc && llq-opt %t.mlirbc | FileCheck %s
+
+// CHECK: content = #llq.packed<"target", interleaved = false, [<name = "l", type = tensor<1x1xf32>, components = {values = dense_resource<w> : tensor<1x1xf32>}, method = {name = "rtn"}>, <name = "m", type = tensor<1x1xf32>, components = {values = dense_resource<w> : tensor<1x1xf32>}>]>
+// CHECK: content = #llq.padded_vector<16, [dense_resource<v> : tensor<1xf32>, array<f32: 1.000000e+00>]>
+// CHECK-DAG: v: "0x1000000000000040"
+// CHECK-DAG: w: "0x100000000000803F"
+llq.program @decode max_tokens = 1 {
+  %w = llq.buffer weight "w" {bytes = 8, content = #llq.packed<"target", interleaved = false, [
+    <name = "l", type = tensor<1x1xf32>, components = {values = dense_resource<w> : tensor<1x1xf32>}, method = {name = "rtn"}>,
+    <name = "m", type = tensor<1x1xf32>, components = {values = dense_resource<w> : tensor<1x1xf32>}>]>}
+  %v = llq.buffer weight "v" {bytes = 128, content = #llq.padded_vector<16, [dense_resource<v> : tensor<1xf32>, array<f32: 1.0>]>}
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      v: "0x1000000000000040",
+      w: "0x100000000000803F"
+    }
+  }
+#-}

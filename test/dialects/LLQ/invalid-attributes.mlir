@@ -1,0 +1,122 @@
+// Every relation that attributes and types check.
+// RUN: llq-opt %s --verify-diagnostics --split-input-file
+
+// expected-error@+1 {{external weight needs a static shape and elements of whole bytes, found 'tensor<?xf32>'}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [1], fileSize = 64, modified = 0> : tensor<?xf32>}
+
+// -----
+
+// expected-error@+1 {{external weight needs a static shape and elements of whole bytes, found 'tensor<4xi4>'}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [1], fileSize = 64, modified = 0> : tensor<4xi4>}
+
+// -----
+
+// expected-error@+1 {{external weight of rank 2 has 1 strides}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [1], fileSize = 64, modified = 0> : tensor<4x4xf32>}
+
+// -----
+
+// expected-error@+1 {{external weight needs positive dimensions and strides that are not negative}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [-1], fileSize = 64, modified = 0> : tensor<4xf32>}
+
+// -----
+
+// expected-error@+1 {{external weight needs positive dimensions and strides that are not negative}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [1], fileSize = 64, modified = 0> : tensor<0xf32>}
+
+// -----
+
+// One byte too few.
+// expected-error@+1 {{external weight at offset 49 does not fit in /m of 64 bytes}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 49, strides = [1], fileSize = 64, modified = 0> : tensor<4xf32>}
+
+// -----
+
+// expected-error@+1 {{external weight at offset -4 does not fit in /m of 64 bytes}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = -4, strides = [1], fileSize = 64, modified = 0> : tensor<4xf32>}
+
+// -----
+
+// The last element is past 63 bits.
+// expected-error@+1 {{external weight at offset 0 does not fit in /m of 64 bytes}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [9223372036854775807, 1], fileSize = 64, modified = 0> : tensor<3x4xf32>}
+
+// -----
+
+// expected-error@+1 {{external weight at offset 0 does not fit in /m of 64 bytes}}
+func.func private @f() attributes {w = #llq.external<"/m", offset = 0, strides = [9223372036854775807], fileSize = 64, modified = 0> : tensor<2xf32>}
+
+// -----
+
+// expected-error@+1 {{uniform bits are 2 to 8, found 1}}
+func.func private @f() attributes {f = #llq.uniform<bits = 1, group = 0, zero = none, scale = f16>}
+
+// -----
+
+// expected-error@+1 {{uniform bits are 2 to 8, found 9}}
+func.func private @f() attributes {f = #llq.uniform<bits = 9, group = 0, zero = none, scale = f16>}
+
+// -----
+
+// expected-error@+1 {{uniform group is negative: -1}}
+func.func private @f() attributes {f = #llq.uniform<bits = 4, group = -1, zero = none, scale = f16>}
+
+// -----
+
+// expected-error@+1 {{activation bits are 2 to 8, found 16}}
+func.func private @f() attributes {f = #llq.dynamic<bits = 16, group = 0>}
+
+// -----
+
+// expected-error@+1 {{activation group is negative: -32}}
+func.func private @f() attributes {f = #llq.dynamic<bits = 8, group = -32>}
+
+// -----
+
+// expected-error@+1 {{architecture has a size that is not positive}}
+func.func private @f() attributes {a = #llq.architecture<hidden = 0, layers = 1, heads = 2, kv_heads = 1, head_dim = 4, ffn = 16, vocab = 32, context_length = 64, rope_theta = 1.0 : f64, rope_scaling = "none", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = true>}
+
+// -----
+
+// expected-error@+1 {{heads 3 is not a multiple of kv_heads 2}}
+func.func private @f() attributes {a = #llq.architecture<hidden = 8, layers = 1, heads = 3, kv_heads = 2, head_dim = 4, ffn = 16, vocab = 32, context_length = 64, rope_theta = 1.0 : f64, rope_scaling = "none", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = true>}
+
+// -----
+
+// expected-error@+1 {{rope_scaling is none, linear, llama3 or table, found yarn}}
+func.func private @f() attributes {a = #llq.architecture<hidden = 8, layers = 1, heads = 2, kv_heads = 2, head_dim = 4, ffn = 16, vocab = 32, context_length = 64, rope_theta = 1.0 : f64, rope_scaling = "yarn", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = true>}
+
+// -----
+
+// expected-error@+1 {{rope_scaling linear has 1 parameters, found 0}}
+func.func private @f() attributes {a = #llq.architecture<hidden = 8, layers = 1, heads = 2, kv_heads = 2, head_dim = 4, ffn = 16, vocab = 32, context_length = 64, rope_theta = 1.0 : f64, rope_scaling = "linear", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = true>}
+
+// -----
+
+// expected-error@+1 {{quantized type needs two dimensions, found 1}}
+func.func private @f(!llq.quantized<4, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>)
+
+// -----
+
+// expected-error@+1 {{quantized type needs a positive number of columns}}
+func.func private @f(!llq.quantized<4x?, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>)
+
+// -----
+
+// expected-error@+1 {{activations need a dynamic number of rows, written `?`}}
+func.func private @f(!llq.quantized<4x4, #llq.dynamic<bits = 8, group = 0>>)
+
+// -----
+
+// expected-error@+1 {{quantized type needs a weight format or #llq.dynamic, found 4 : i32}}
+func.func private @f(!llq.quantized<4x4, 4 : i32>)
+
+// -----
+
+// expected-error@+1 {{quantized weight needs a positive number of rows}}
+func.func private @f(!llq.quantized<?x4, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>)
+
+// -----
+
+// expected-error@+1 {{quantized weight of 2147483648 x 1024 is too large}}
+func.func private @f(!llq.quantized<2147483648x1024, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>)
