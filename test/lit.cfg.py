@@ -41,6 +41,10 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
 
 config.substitutions.append(("%llq_lib_dir", config.llq_lib_dir))
 config.substitutions.append(("%python", config.python))
+# The bundled model with the weights of all its graphs.
+config.substitutions.append(
+    ("%models", os.path.join(config.test_exec_root, "models"))
+)
 
 if platform.machine() in ("x86_64", "AMD64"):
     config.available_features.add("x86")
