@@ -23,9 +23,9 @@ configure: dependencies
 build: configure
 	cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-# Only the tools that the demo calls: half of the whole build.
+# Only the tools: without the tests, half of the build.
 demo: configure
-	cmake --build --preset $(PRESET) --parallel $(JOBS) --target llq-demo
+	cmake --build --preset $(PRESET) --parallel $(JOBS) --target llq-tools
 	@scripts/demo build/$(PRESET)/bin
 
 check: build
