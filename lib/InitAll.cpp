@@ -12,6 +12,7 @@
 #include "llq/Codegen/Passes.h"
 #include "llq/Packing/CPULayout.h"
 #include "llq/Quantize/Passes.h"
+#include "llq/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -30,6 +31,7 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
 void llq::registerAllPasses() {
   mlir::registerAllPasses();
   registerQuantizePasses();
+  registerLLQTransformsPasses();
   registerLLQCodegenPasses();
 }
 

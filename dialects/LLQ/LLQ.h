@@ -35,6 +35,10 @@ inline constexpr llvm::StringLiteral kTokenizerAttr = "llq.tokenizer";
 inline constexpr llvm::StringLiteral kSourceAttr = "llq.source";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";
+/// Names of layers: that of the linear layer which makes the logits, and what
+/// passes call the embedding table, which has no name in the IR.
+inline constexpr llvm::StringLiteral kHeadName = "lm_head";
+inline constexpr llvm::StringLiteral kEmbeddingName = "embed_tokens";
 
 } // namespace llq
 

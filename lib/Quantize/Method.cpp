@@ -6,9 +6,10 @@
 
 #include "llq/Quantize/Method.h"
 #include "Selection.h"
+#include "llq/Support/WeightBlob.h"
+#include "llq/Support/WeightReferences.h"
 
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/ADT/MapVector.h"
@@ -58,11 +59,12 @@ QuantizedWeight::create(const LinearLayer &layer,
   result.columns = k;
   result.format = format;
   for (WeightComponent &component : format.getComponents(n, k)) {
-    AsmResourceBlob blob = HeapAsmResourceBlob::allocate(
-        *getTensorBytes(component.type), kBlobAlignment);
-    llvm::fill(blob.getMutableData(), 0);
+    llvm::Expected<AsmResourceBlob> blob =
+        allocateBlob(*getTensorBytes(component.type));
+    if (!blob)
+      return layer.emitError() << llvm::toString(blob.takeError());
     result.components.push_back(component);
-    result.blobs.push_back(std::move(blob));
+    result.blobs.push_back(std::move(*blob));
   }
   return result;
 }
@@ -174,9 +176,7 @@ namespace llq {
 class LayerRewriter {
 public:
   LayerRewriter(ModuleOp module, const WeightOptions &options)
-      : options(options) {
-    module.walk([&](WeightOp op) { ++references[getKey(op.getValue())]; });
-  }
+      : options(options), references(module) {}
 
   void replace(const SelectedWeight &selected, QuantizedWeight &weight) {
     MLIRContext *context = selected.value.getContext();
@@ -199,23 +199,12 @@ public:
       use.operand->set(replacement);
       use.op->setAttr("method", method);
     }
-    for (Operation *source : llvm::make_first_range(replacements)) {
-      if (!source->use_empty())
-        continue;
-      source->erase();
-      if (--references[getKey(selected.value)] == 0)
-        releaseWeight(selected.value);
-    }
+    for (Operation *source : llvm::make_first_range(replacements))
+      if (source->use_empty())
+        references.erase(source);
   }
 
 private:
-  /// What keeps the data alive: the resource, whatever the type it is read as.
-  static const void *getKey(TypedAttr weight) {
-    if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight))
-      return resource.getRawHandle().getResource();
-    return weight.getAsOpaquePointer();
-  }
-
   /// The attribute `method` of a quantized layer.
   DictionaryAttr getProvenance(MLIRContext *context,
                                const numerics::ErrorStatistics &error) const {
@@ -231,7 +220,7 @@ private:
   }
 
   const WeightOptions &options;
-  llvm::DenseMap<const void *, int64_t> references;
+  WeightReferences references;
 };
 } // namespace llq
 
@@ -261,7 +250,8 @@ LogicalResult llq::quantizeLayers(ModuleOp module, const WeightOptions &options,
         layer.getRows(), layer.getColumns());
     remark::analysis(use.op->getLoc(),
                      remark::RemarkOpts::name("Quantized").category(category))
-        << use.name << remark::metric("BitsPerWeight", bitsPerWeight)
+        << remark::metric("Layer", use.name)
+        << remark::metric("BitsPerWeight", bitsPerWeight)
         << remark::metric("RelativeError", weight->error->relativeError());
     rewriter.replace(selected, *weight);
     // Gives back the pages of the source that this layer has touched.

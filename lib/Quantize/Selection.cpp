@@ -196,7 +196,8 @@ llq::selectWeights(ModuleOp module, const WeightOptions &options) {
       remark::missed(
           use.op->getLoc(),
           remark::RemarkOpts::name("NotQuantized").category(category))
-          << use.name << " keeps its source type";
+          << remark::metric("Layer", use.name)
+          << remark::reason("it keeps its source type");
       continue;
     }
     TypedAttr source = getSource(use);

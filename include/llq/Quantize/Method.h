@@ -33,11 +33,6 @@ namespace llq {
 // Options
 //===----------------------------------------------------------------------===//
 
-/// Names that `only` and `except` see for the embedding table, and that the
-/// linear layer which makes the logits has.
-inline constexpr llvm::StringLiteral kEmbeddingName = "embed_tokens";
-inline constexpr llvm::StringLiteral kHeadName = "lm_head";
-
 /// The options that QuantPass.td gives every method, and which method it is.
 struct WeightOptions {
   /// Grid of the decoder's linear layers; the embedding and the head have their
@@ -150,7 +145,7 @@ private:
 class QuantizedWeight {
 public:
   /// Zeroed components of `w[n,k]`. Emits an error at `layer` if the format
-  /// cannot store such a matrix.
+  /// cannot store such a matrix or memory is short.
   static mlir::FailureOr<QuantizedWeight> create(const LinearLayer &layer,
                                                  WeightFormatInterface format);
 

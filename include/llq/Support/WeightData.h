@@ -23,11 +23,6 @@
 
 namespace llq {
 
-/// Alignment of the resource blobs that LLQ makes. Not more: MLIR reads bytecode
-/// from a pipe, and small files, into memory of this alignment and then refuses
-/// a blob that asks for more.
-inline constexpr size_t kBlobAlignment = 16;
-
 /// Reads weights: `#llq.external`, `dense_resource` and (for small constants)
 /// `dense` attributes. Files are mapped once for the lifetime of the reader or
 /// until `release`; size and modification time must still be those of the
@@ -63,8 +58,8 @@ public:
   llvm::Expected<std::vector<char>> copyBytes(mlir::TypedAttr weight);
 
   /// The same for rows `[rowBegin, rowEnd)`.
-  llvm::Expected<std::vector<char>>
-  copyRows(mlir::TypedAttr weight, int64_t rowBegin, int64_t rowEnd);
+  llvm::Expected<std::vector<char>> copyRows(mlir::TypedAttr weight,
+                                             int64_t rowBegin, int64_t rowEnd);
 
   /// The bytes of the components of a quantized weight, in the order of its
   /// format's `getComponents`. Valid as for `getBytes`.

@@ -1,0 +1,40 @@
+//===- WeightReferences.h - Free weights that nothing uses ------*- C++ -*-===//
+//
+// Resource blobs live as long as the context, so a pass that replaces a weight
+// has to free it, and several ops may refer to one blob.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_SUPPORT_WEIGHTREFERENCES_H
+#define LLQ_SUPPORT_WEIGHTREFERENCES_H
+
+#include "dialects/LLQ/LLQ.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace llq {
+
+/// Counts which ops of a module refer to which resource blob.
+class WeightReferences {
+public:
+  explicit WeightReferences(mlir::ModuleOp module);
+
+  /// Erases `op`, an unused llq.weight or llq.quantized_weight that was there
+  /// when the references were counted, and frees blobs that only it used.
+  void erase(mlir::Operation *op);
+
+private:
+  /// Calls `visit` for each blob that `op` refers to.
+  static void
+  forEach(mlir::Operation *op,
+          llvm::function_ref<void(mlir::DenseResourceElementsAttr)> visit);
+
+  llvm::DenseMap<const void *, int64_t> counts; ///< by resource entry
+};
+
+} // namespace llq
+
+#endif // LLQ_SUPPORT_WEIGHTREFERENCES_H

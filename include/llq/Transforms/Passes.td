@@ -1,0 +1,122 @@
+//===- Passes.td - Passes of no method ---------------------*- tablegen -*-===//
+//
+// Dequantization, accuracy, and the checks of each stage's normal form.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_TRANSFORMS_PASSES_TD
+#define LLQ_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+def VerifyNormalPass : Pass<"llq-verify-normal", "::mlir::ModuleOp"> {
+  let summary = "Check that a model is in normal form";
+  let description = [{
+    What every method and every later stage may rely on:
+    - the module has `llq.architecture` and one function `@forward(ids, past)` of
+      one block, from `tensor<?xi32>` and `index` to `tensor<?xVxf32>` (V is the
+      hidden size if `vocab` is 0);
+    - the function holds nothing but decoder ops and weights: no op of another
+      dialect, no quantized activations, no regions;
+    - every weight operand is an `llq.weight` (or an `llq.quantized_weight`, for
+      a source that was quantized already);
+    - every linear layer has a name of its own;
+    - there is one `llq.attention` for each layer of the architecture, in order,
+      with its heads.
+  }];
+}
+
+def VerifyQuantizedPass : Pass<"llq-verify-quantized", "::mlir::ModuleOp"> {
+  let summary = "Check that a model is in quantized form";
+  let description = [{
+    The normal form (see `llq-verify-normal`), in which activations may be
+    quantized too: `llq.quantize_activation` feeds linear layers with a quantized
+    weight and nothing else.
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+def DequantizePass : Pass<"llq-dequantize", "::mlir::ModuleOp"> {
+  let summary = "Replace quantized weights by their values";
+  let description = [{
+    The reference of every format: each `llq.quantized_weight` of a linear layer
+    or embedding becomes an `llq.weight` with the values that the format's plain
+    decode gives. Quantized activations stay as they are. `method` attributes
+    stay too: they say where the values come from.
+
+    ```mlir
+    // codes 0, 1, 2, 3, scale 1.0, zero point 1
+    %w = llq.quantized_weight {...} : !llq.quantized<1x4, #llq.uniform<bits = 2, group = 0, zero = int, scale = f32>>
+    // becomes -1.0, 0.0, 1.0, 2.0
+    %w = llq.weight dense_resource<layers.0.mlp.up_proj.weight> : tensor<1x4xf32>
+    ```
+  }];
+  let dependentDialects = ["::llq::LLQDialect"];
+  let options = [
+    Option<"type", "type", "::llq::WeightType", "::llq::WeightType::F32",
+      "Element type of the values; f16 and bf16 round to nearest even",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::WeightType::F32, "f32", "IEEE single, exact"),
+        clEnumValN(::llq::WeightType::F16, "f16", "IEEE half"),
+        clEnumValN(::llq::WeightType::BF16, "bf16", "bfloat16"))}]>,
+  ];
+}
+
+//===----------------------------------------------------------------------===//
+// Accuracy
+//===----------------------------------------------------------------------===//
+
+def SetAccuracyPass : Pass<"llq-set-accuracy", "::mlir::ModuleOp"> {
+  let summary = "Choose between exact and int8 activations";
+  let description = [{
+    `level=int8` quantizes the inputs of all linear layers with a quantized weight
+    to `#llq.dynamic<bits = 8, group = 32>`, once for each value, so that q, k and
+    v share one. `level=exact` leaves them in f32. Neither touches a layer whose
+    activations a pass has quantized already.
+
+    ```mlir
+    %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x256xf32>, !llq.quantized<...> -> tensor<?x768xf32>
+    // becomes
+    %q = llq.quantize_activation %x : tensor<?x256xf32> -> !llq.quantized<?x256, #llq.dynamic<bits = 8, group = 32>>
+    %y = llq.linear "layers.0.mlp.up_proj" %q, %w : ...
+    ```
+  }];
+  let dependentDialects = ["::llq::LLQDialect"];
+  let options = [
+    Option<"level", "level", "::llq::AccuracyLevel",
+      "::llq::AccuracyLevel::Int8", "Activations of quantized layers",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::AccuracyLevel::Exact, "exact", "f32"),
+        clEnumValN(::llq::AccuracyLevel::Int8, "int8", "8 bits in groups of 32"))}]>,
+  ];
+}
+
+def SetCachePass : Pass<"llq-set-cache", "::mlir::ModuleOp"> {
+  let summary = "Choose the type of the KV cache";
+  let description = [{
+    Sets `cache` of every `llq.attention`.
+
+    ```mlir
+    llq.attention %q, %k, %v, %past {..., cache = #llq<cache_type f16>} : ...
+    ```
+  }];
+  let options = [
+    Option<"type", "type", "::llq::CacheType", "::llq::CacheType::F16",
+      "Type of cached keys and values",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::CacheType::F32, "f32", "IEEE single"),
+        clEnumValN(::llq::CacheType::F16, "f16", "IEEE half"),
+        clEnumValN(::llq::CacheType::Int8, "int8", "8 bits, a scale for each head and position"))}]>,
+  ];
+}
+
+#endif // LLQ_TRANSFORMS_PASSES_TD
