@@ -20,3 +20,11 @@ function(llq_plain_target target)
   endif()
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
+
+# llq_add_runtime_tool(name sources...): a tool on the runtime alone.
+function(llq_add_runtime_tool name)
+  add_executable(${name} ${ARGN})
+  llq_plain_target(${name})
+  target_link_libraries(${name} PRIVATE llq_tool_support)
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()

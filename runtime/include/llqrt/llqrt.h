@@ -219,7 +219,8 @@ typedef struct {
   float top_p;
   /** Keep tokens with at least this share of the best one's probability. */
   float min_p;
-  /** Above 1: makes tokens that already occurred less likely. */
+  /** Above 1: makes tokens that occurred in this call's prompt and text less
+   * likely. */
   float repeat_penalty;
   uint64_t seed;
   /** 1: goes on after a token that ends the text. */
@@ -245,12 +246,16 @@ typedef struct {
   llqrt_finish finish;
   /** Tokens generated, without the one that ended the text. */
   size_t tokens;
-  /** Evaluating the prompt, and generating all tokens after the first. */
-  double prefill_seconds, decode_seconds;
+  /** Time of evaluating the prompt. */
+  double prefill_seconds;
+  /** Time of evaluating tokens one by one and choosing their successors, and
+   * how many they were. */
+  double decode_seconds;
+  size_t decode_tokens;
 } llqrt_generate_result;
 
 #define LLQRT_GENERATE_RESULT_INIT                                             \
-  {sizeof(llqrt_generate_result), LLQRT_FINISH_LENGTH, 0, 0, 0}
+  {sizeof(llqrt_generate_result), LLQRT_FINISH_LENGTH, 0, 0, 0, 0}
 
 /** Called with each generated token and the text that it completes: whole UTF-8
  * characters, possibly none, ended by a zero byte. A last call with token -1
