@@ -16,3 +16,16 @@ namespace {
 } // namespace llq
 
 void llq::registerQuantizePasses() { registerQuantizeMethodPasses(); }
+
+llvm::SmallVector<std::string> llq::getMethodNames() {
+  llvm::SmallVector<std::string> names;
+  auto add = [&](std::unique_ptr<mlir::Pass> pass) {
+    llvm::StringRef name = pass->getArgument();
+    name.consume_front("llq-quantize-");
+    names.push_back(name.str());
+  };
+#define LLQ_METHOD(name) add(createQuantize##name##Pass());
+#include "lib/Quantize/Methods.inc"
+  llvm::sort(names);
+  return names;
+}

@@ -19,6 +19,9 @@ namespace llq {
 /// Registers `llq-quantize-<method>` for every method.
 void registerQuantizePasses();
 
+/// The names of the methods, sorted: `rtn` and so on.
+llvm::SmallVector<std::string> getMethodNames();
+
 } // namespace llq
 
 #endif // LLQ_QUANTIZE_PASSES_H

@@ -1,0 +1,105 @@
+//===- ChainTest.cpp - Chains of methods ----------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Pipelines/Chain.h"
+#include "llq/InitAll.h"
+#include "llq/Quantize/Passes.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/ADT/StringExtras.h"
+#include "gtest/gtest.h"
+
+using namespace llq;
+
+namespace {
+
+class ChainTest : public testing::Test {
+protected:
+  static void SetUpTestSuite() { registerAllPasses(); }
+
+  /// The pipeline, or `error: ` and the message.
+  static std::string parse(llvm::StringRef chain) {
+    llvm::Expected<std::string> result = parseChain(chain);
+    if (!result)
+      return "error: " + llvm::toString(result.takeError());
+    // Whatever is accepted has to be a pipeline.
+    EXPECT_TRUE(llvm::succeeded(
+        mlir::parsePassPipeline("builtin.module(" + *result + ")")));
+    return *result;
+  }
+};
+
+TEST_F(ChainTest, Words) {
+  EXPECT_EQ(parse("rtn"), "llq-quantize-rtn");
+  EXPECT_EQ(parse("  rtn()\n"), "llq-quantize-rtn");
+  EXPECT_EQ(parse("rtn(bits=4,group-size=128)"),
+            "llq-quantize-rtn{bits=4 group-size=128}");
+  EXPECT_EQ(parse("rtn (bits=4, group-size=0 scheme=signed)"),
+            "llq-quantize-rtn{bits=4 group-size=0 scheme=signed}");
+}
+
+TEST_F(ChainTest, OtherPassesByTheirVerb) {
+  EXPECT_EQ(parse("rtn(bits=2) dequantize(type=f16)"),
+            "llq-quantize-rtn{bits=2},llq-dequantize{type=f16}");
+  EXPECT_EQ(parse("rtn set-cache"), "llq-quantize-rtn,llq-set-cache");
+}
+
+TEST_F(ChainTest, Lists) {
+  EXPECT_EQ(parse("rtn(only=*.q_proj,*.k_proj,bits=3)"),
+            "llq-quantize-rtn{only=*.q_proj,*.k_proj bits=3}");
+  EXPECT_EQ(parse("rtn(only={*.q_proj,*.k_proj} bits=3)"),
+            "llq-quantize-rtn{only={*.q_proj,*.k_proj} bits=3}");
+}
+
+TEST_F(ChainTest, UnknownWordListsTheMethods) {
+  llvm::SmallVector<std::string> methods = getMethodNames();
+  EXPECT_TRUE(llvm::is_contained(methods, "rtn"));
+  std::string known = ", known: " + llvm::join(methods, ", ");
+  EXPECT_EQ(parse("rtm(bits=4)"), "error: unknown method 'rtm'" + known);
+  EXPECT_EQ(parse("rtn canonicalize"),
+            "error: unknown method 'canonicalize'" + known);
+  EXPECT_EQ(parse(""), "error: expected a chain of methods" + known);
+  EXPECT_EQ(parse(" \t"), "error: expected a chain of methods" + known);
+}
+
+TEST_F(ChainTest, UnknownOptionListsTheOptions) {
+  EXPECT_EQ(parse("rtn(group=32)"),
+            "error: rtn: no such option group, it has bits, clip, "
+            "embedding-bits, except, group-size, head-bits, only, scale-type, "
+            "scheme, symmetric");
+  EXPECT_EQ(parse("verify-normal(bits=4)"),
+            "error: verify-normal: no such option bits, it has none");
+}
+
+TEST_F(ChainTest, RefusedValuesAreReportedByLLVM) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(parse("rtn(bits=9)"), "error: ");
+  EXPECT_EQ(parse("rtn(bits=4,5)"), "error: ");
+  EXPECT_EQ(parse("rtn(scheme=lopsided)"), "error: ");
+  std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("--bits option: '9' is not a number from 2 to 8\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("--bits option: '4,5' is not a number from 2 to 8\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("--scheme option"), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
+TEST_F(ChainTest, Malformed) {
+  EXPECT_EQ(parse("rtn(bits=4"), "error: rtn: expected ')' after its options");
+  EXPECT_EQ(parse("rtn(bits)"),
+            "error: rtn: option 'bits' needs a value, as in 'bits=...'");
+  EXPECT_EQ(parse("rtn((bits=4)"), "error: rtn: unexpected '(' in its options");
+  EXPECT_EQ(parse("rtn(only={a)"), "error: rtn: '{' without '}'");
+  EXPECT_EQ(parse("rtn(only=a}b)"), "error: rtn: '}' without '{'");
+  EXPECT_EQ(parse("rtn)"),
+            "error: expected the name of a method in front of ')'");
+  EXPECT_EQ(parse("rtn{bits=4}"),
+            "error: expected the name of a method in front of '{bits=4}'");
+}
+
+} // namespace
