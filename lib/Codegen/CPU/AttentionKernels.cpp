@@ -143,26 +143,24 @@ void RopeAppendEmitter::append(Value from, Value block, Value slot, bool key) {
   VectorType type = b.f32x(lanes), one = b.f32x(1);
   Type element = shape.type == CacheType::F16 ? Type(b.getF16Type())
                                               : Type(b.getF32Type());
-  Value scale;
+  Value divisor;
   if (shape.type == CacheType::Int8) {
     Value largest = b.splat(type, 0.0);
     for (int64_t d = 0; d < dim; d += lanes)
       largest =
           b.maxf(largest, math::AbsFOp::create(b, b.load(type, from, 4 * d)));
-    scale = b.divf(b.maxLanes(largest), b.f32(127));
+    Value scale;
+    std::tie(scale, divisor) = b.int8Scale(b.maxLanes(largest));
     b.store(scale, b.advance(block, b.mul(slot, 4)),
             key ? layout.keyScales : layout.valueScales);
-    Value isZero =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, b.f32(0));
-    scale = arith::SelectOp::create(b, isZero, b.f32(1), scale);
   }
   auto put = [&](VectorType vector, Value source, Value target) {
     Value value = b.load(vector, source);
-    if (!scale)
+    if (!divisor)
       return b.storeF32As(element, value, target);
     int64_t n = vector.getNumElements();
-    value =
-        math::RoundEvenOp::create(b, b.divf(value, b.broadcast(vector, scale)));
+    value = math::RoundEvenOp::create(
+        b, b.divf(value, b.broadcast(vector, divisor)));
     Value code = arith::FPToSIOp::create(b, b.i32x(n), value);
     b.store(arith::TruncIOp::create(b, b.i8x(n), code), target);
   };

@@ -6,6 +6,8 @@
 
 #include "KernelBuilder.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace llq;
 
@@ -248,6 +250,14 @@ Value KernelBuilder::exp(Value x) { return math::ExpOp::create(*this, x); }
 Value KernelBuilder::silu(Value x) {
   Value e = exp(arith::NegFOp::create(*this, x));
   return divf(x, addf(splat(x.getType(), 1.0), e));
+}
+
+std::pair<Value, Value> KernelBuilder::int8Scale(Value largest) {
+  Value scale = divf(largest, f32(127));
+  Value isZero = arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, scale,
+                                       f32(std::numeric_limits<float>::min()));
+  return {arith::SelectOp::create(*this, isZero, f32(0), scale),
+          arith::SelectOp::create(*this, isZero, f32(1), scale)};
 }
 
 /// Combines lane i with lane i + n/2 until one is left: one fixed tree on every

@@ -108,6 +108,10 @@ public:
   Value exp(Value x);
   /// x / (1 + e^-x).
   Value silu(Value x);
+  /// The scale that quantizes f32 values up to `largest` to int8, and what to
+  /// divide them by. Where the scale would be subnormal, and too coarse to
+  /// divide by, it is 0 and so are all codes.
+  std::pair<Value, Value> int8Scale(Value largest);
   /// Sum or maximum over the lanes, in a fixed order.
   Value sumLanes(Value vector);
   Value maxLanes(Value vector);

@@ -32,11 +32,7 @@ static void quantizeGroup(KernelBuilder &b, ArrayRef<Value> values, Value out,
   Value largest = b.splat(floats, 0.0);
   for (Value value : values)
     largest = b.maxf(largest, math::AbsFOp::create(b, value));
-  Value scale = b.divf(b.maxLanes(largest), b.f32(127));
-  // A group of zeros has scale 0 and, dividing by 1, codes 0.
-  Value isZero =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, b.f32(0));
-  Value divisor = arith::SelectOp::create(b, isZero, b.f32(1), scale);
+  auto [scale, divisor] = b.int8Scale(b.maxLanes(largest));
   Value lanes = b.broadcast(floats, divisor);
   Value sum;
   for (auto [i, value] : llvm::enumerate(values)) {

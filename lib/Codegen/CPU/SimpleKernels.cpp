@@ -28,7 +28,8 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
   KernelBuilder b(module, getName(), level);
   Value ids = b.buffer(0), weight = b.buffer(1), y = b.buffer(2);
   std::unique_ptr<CPUDecoder> decoder = createCPUDecoder(table);
-  int64_t stride = 4 * getPaddedColumns(getWeightColumns(table));
+  int64_t columns = getWeightColumns(table);
+  int64_t stride = 4 * getPaddedColumns(columns);
   int64_t unitsOfBlock =
       std::max<int64_t>(1, kBlockColumns / decoder->unitColumns);
   b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
@@ -59,6 +60,9 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
         b.store(scalar, to, 4 * c);
       }
     });
+    // Codes behind the last column decode to something else.
+    for (int64_t c = columns; c < getPaddedColumns(columns); ++c)
+      b.store(b.f32(0), out, 4 * c);
   });
   b.finish();
 }

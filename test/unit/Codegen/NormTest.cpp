@@ -1,0 +1,189 @@
+//===- NormTest.cpp - Normalization and quantization of rows --------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearHarness.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace llq;
+using namespace llq::test;
+
+namespace {
+
+constexpr int64_t columns[] = {1, 16, 31, 32, 33, 100, 576};
+constexpr float epsilons[] = {1e-5f, 1e-6f};
+
+/// Rows of every kind: ordinary, zero, tiny, huge, one large element.
+std::vector<float> makeRows(int64_t tokens, int64_t columns,
+                            std::mt19937 &random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> rows(tokens * getPaddedColumns(columns));
+  for (int64_t token = 0; token < tokens; ++token)
+    for (int64_t c = 0; c < columns; ++c) {
+      const float sizes[] = {1, 0, 1e-15f, 1e15f, 1, 3e-3f};
+      float value = normal(random) * sizes[token % 6];
+      if (token % 6 == 4 && c == columns / 2)
+        value = 3e4f;
+      rows[token * getPaddedColumns(columns) + c] = value;
+    }
+  return rows;
+}
+
+class Norm : public LevelTest {
+protected:
+  std::mt19937 random{11};
+};
+
+TEST_P(Norm, MatchesTheFormula) {
+  constexpr int64_t tokens = 13;
+  KernelModule module(level());
+  for (int64_t k : columns)
+    for (float epsilon : epsilons)
+      module.add(NormKernel{k, true, epsilon, false});
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (int64_t k : columns)
+    for (float epsilon : epsilons) {
+      SCOPED_TRACE(k);
+      int64_t padded = getPaddedColumns(k);
+      std::vector<float> x = makeRows(tokens, k, random), w(padded);
+      for (int64_t c = 0; c < k; ++c)
+        w[c] = std::normal_distribution<float>(1)(random);
+      Guarded input(x), weight(w), y(4 * tokens * padded);
+      NormKernel kernel{k, true, epsilon, false};
+      runAndCheckSplits({module.find(kernel.getName()),
+                         {&input, &weight, &y},
+                         {0, 1},
+                         tokens});
+      for (int64_t token = 0; token < tokens; ++token) {
+        double squares = 0;
+        for (int64_t c = 0; c < k; ++c)
+          squares += double(x[token * padded + c]) * x[token * padded + c];
+        double factor = 1 / std::sqrt(squares / k + epsilon);
+        for (int64_t c = 0; c < padded; ++c) {
+          double expected = c < k ? x[token * padded + c] * factor * w[c] : 0;
+          EXPECT_NEAR(y.as<float>()[token * padded + c], expected,
+                      1e-6 * std::fabs(expected))
+              << token << ' ' << c;
+        }
+      }
+    }
+}
+
+/// Codes, scales and sums of rows that hold what is at `values`.
+void expectQuantized(const Guarded &y, ArrayRef<float> values, int64_t tokens,
+                     int64_t k) {
+  QuantizedRow row(k);
+  int64_t padded = getPaddedColumns(k);
+  for (int64_t token = 0; token < tokens; ++token) {
+    const char *out = y.data() + token * row.bytes;
+    for (int64_t group = 0; group < row.groups; ++group) {
+      int8_t codes[kBlockColumns];
+      float scale =
+          quantizeGroup(values.data() + token * padded + group * kBlockColumns,
+                        kBlockColumns, codes);
+      float found, sum, expectedSum = 0;
+      std::memcpy(&found, out + row.scales + 4 * group, 4);
+      std::memcpy(&sum, out + row.sums + 4 * group, 4);
+      EXPECT_EQ(found, scale) << token << ' ' << group;
+      for (int64_t i = 0; i < kBlockColumns; ++i) {
+        EXPECT_EQ(int(int8_t(out[row.codes + group * kBlockColumns + i])),
+                  int(codes[i]))
+            << token << ' ' << group << ' ' << i;
+        expectedSum += codes[i];
+      }
+      EXPECT_EQ(sum, expectedSum) << token << ' ' << group;
+    }
+  }
+}
+
+/// The order of operations is fixed, so quantization is exact.
+TEST_P(Norm, QuantizesAsTheFormatSays) {
+  constexpr int64_t tokens = 13;
+  KernelModule module(level());
+  for (int64_t k : columns)
+    module.add(NormKernel{k, false, 0, true});
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (int64_t k : columns) {
+    SCOPED_TRACE(k);
+    std::vector<float> x = makeRows(tokens, k, random);
+    // Ties round to even.
+    if (k > 8) {
+      x[0] = 127;
+      for (int64_t c = 1; c < 8; ++c)
+        x[c] = c + 0.5f;
+      for (int64_t c = 8; c < std::min<int64_t>(k, 32); ++c)
+        x[c] = -c - 0.5f;
+    }
+    Guarded input(x), y(tokens * QuantizedRow(k).bytes);
+    NormKernel kernel{k, false, 0, true};
+    runAndCheckSplits(
+        {module.find(kernel.getName()), {&input, &y}, {0, 1}, tokens});
+    expectQuantized(y, x, tokens, k);
+  }
+}
+
+/// Normalizing and quantizing at once is bit for bit one after the other.
+TEST_P(Norm, FusedIsTheSameAsApart) {
+  constexpr int64_t tokens = 7;
+  KernelModule module(level());
+  for (int64_t k : columns)
+    for (bool quantize : {false, true})
+      module.add(NormKernel{k, true, 1e-5f, quantize});
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (int64_t k : columns) {
+    SCOPED_TRACE(k);
+    int64_t padded = getPaddedColumns(k);
+    std::vector<float> w(padded);
+    for (int64_t c = 0; c < k; ++c)
+      w[c] = std::normal_distribution<float>(1)(random);
+    Guarded input(makeRows(tokens, k, random)), weight(w);
+    Guarded apart(4 * tokens * padded), fused(tokens * QuantizedRow(k).bytes);
+    Call call = {module.find(NormKernel{k, true, 1e-5f, false}.getName()),
+                 {&input, &weight, &apart},
+                 {0, 1},
+                 tokens};
+    call.run();
+    call.kernel = module.find(NormKernel{k, true, 1e-5f, true}.getName());
+    call.buffers.back() = &fused;
+    runAndCheckSplits(call);
+    expectQuantized(fused, {apart.as<float>(), size_t(tokens * padded)}, tokens,
+                    k);
+  }
+}
+
+/// The scale of a group of subnormal numbers is too coarse to divide by; such
+/// a group is zero.
+TEST_P(Norm, SubnormalGroupsAreZero) {
+  constexpr int64_t k = 32;
+  KernelModule module(level());
+  NormKernel kernel{k, false, 0, true};
+  module.add(kernel);
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  QuantizedRow row(k);
+  for (float largest : {190 * std::numeric_limits<float>::denorm_min(), 1e-38f,
+                        std::numeric_limits<float>::max()}) {
+    std::vector<float> x(k);
+    x[3] = -largest;
+    x[4] = largest / 2;
+    Guarded input(x), y(row.bytes);
+    Call({module.find(kernel.getName()), {&input, &y}, {0, 1}, 1}).run();
+    float scale = y.as<float>()[row.scales / 4];
+    int expected = scale == 0 ? 0 : -127;
+    EXPECT_EQ(int(int8_t(y.data()[3])), expected) << largest;
+    EXPECT_EQ(scale != 0, largest > 1) << largest;
+    EXPECT_NEAR(y.as<float>()[row.sums / 4], expected / 2, 1) << largest;
+  }
+}
+
+} // namespace
+
+LLQ_TEST_ALL_LEVELS(Norm);
