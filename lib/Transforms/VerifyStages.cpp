@@ -30,7 +30,6 @@ public:
 private:
   FailureOr<func::FuncOp> verifyInterface();
   LogicalResult verifyOp(Operation *op);
-  LogicalResult verifyWeight(Operation *op, Value weight);
   LogicalResult verifyLinear(LinearOp op);
   LogicalResult verifyAttention(AttentionOp op);
 
@@ -66,13 +65,6 @@ FailureOr<func::FuncOp> StageVerifier::verifyInterface() {
   return forward;
 }
 
-LogicalResult StageVerifier::verifyWeight(Operation *op, Value weight) {
-  Operation *source = weight.getDefiningOp();
-  if (isa_and_nonnull<WeightOp, QuantizedWeightOp>(source))
-    return success();
-  return op->emitOpError("has a weight that is not an llq.weight");
-}
-
 LogicalResult StageVerifier::verifyLinear(LinearOp op) {
   if (op.getName().empty())
     return op.emitOpError("has no name");
@@ -89,9 +81,7 @@ LogicalResult StageVerifier::verifyLinear(LinearOp op) {
     return op.emitOpError("\"")
            << op.getName()
            << "\" has quantized activations and a weight that is not quantized";
-  if (op.getBias() && failed(verifyWeight(op, op.getBias())))
-    return failure();
-  return verifyWeight(op, op.getWeight());
+  return success();
 }
 
 LogicalResult StageVerifier::verifyAttention(AttentionOp op) {
@@ -115,13 +105,6 @@ LogicalResult StageVerifier::verifyOp(Operation *op) {
     return verifyLinear(linear);
   if (auto attention = dyn_cast<AttentionOp>(op))
     return verifyAttention(attention);
-  if (auto embedding = dyn_cast<EmbeddingOp>(op))
-    return verifyWeight(op, embedding.getTable());
-  if (auto norm = dyn_cast<RMSNormOp>(op))
-    return verifyWeight(op, norm.getWeight());
-  if (auto lookup = dyn_cast<RotaryLookupOp>(op))
-    return success(succeeded(verifyWeight(op, lookup.getCosTable())) &&
-                   succeeded(verifyWeight(op, lookup.getSinTable())));
   if (auto quantize = dyn_cast<QuantizeActivationOp>(op)) {
     if (stage == Stage::Normal)
       return op->emitOpError("does not belong to the normal form");
@@ -131,8 +114,11 @@ LogicalResult StageVerifier::verifyOp(Operation *op) {
                                  "llq.linear may have them");
     return success();
   }
-  if (isa<WeightOp, QuantizedWeightOp, PositionsOp, RotaryTableOp, RopeOp,
-          SwiGLUOp, AddOp, func::ReturnOp>(op))
+  // Nothing else makes a weight, so every weight operand is one of the first
+  // two.
+  if (isa<WeightOp, QuantizedWeightOp, EmbeddingOp, RMSNormOp, PositionsOp,
+          RotaryTableOp, RotaryLookupOp, RopeOp, SwiGLUOp, AddOp,
+          func::ReturnOp>(op))
     return success();
   return op->emitOpError("does not belong to the ")
          << (stage == Stage::Normal ? "normal" : "quantized") << " form";
