@@ -66,17 +66,13 @@ static Status splitText(const std::string &text, std::string &name,
   return {};
 }
 
-static Status checkUsage(const EvalOptions &options, uint32_t context) {
+static Status checkUsage(const EvalOptions &options) {
   if (options.texts.empty() && options.logits.ids.empty())
     return usageError("give --perplexity NAME=FILE or --logits IDS.txt");
   bool wantsLogits =
       !options.logits.output.empty() || !options.logits.reference.empty();
   if (options.logits.ids.empty() == wantsLogits)
     return usageError("--logits goes with -o or --reference");
-  if (!options.texts.empty() && options.perplexity.window > context)
-    return usageError("--window " + std::to_string(options.perplexity.window) +
-                      " is longer than the model's context of " +
-                      std::to_string(context));
   for (const std::string &text : options.texts) {
     std::string name, path;
     LLQRT_RETURN_IF_ERROR(splitText(text, name, path));
@@ -85,10 +81,14 @@ static Status checkUsage(const EvalOptions &options, uint32_t context) {
 }
 
 static Status evaluate(const EvalOptions &options) {
+  LLQRT_RETURN_IF_ERROR(checkUsage(options));
   std::shared_ptr<const llqrt::Model> model;
   LLQRT_RETURN_IF_ERROR(options.model.open(model));
-  LLQRT_RETURN_IF_ERROR(
-      checkUsage(options, model->info().architecture.context));
+  uint32_t context = model->info().architecture.context;
+  if (!options.texts.empty() && options.perplexity.window > context)
+    return usageError("--window " + std::to_string(options.perplexity.window) +
+                      " is longer than the model's context of " +
+                      std::to_string(context));
 
   Json result = Json::object();
   for (const std::string &text : options.texts) {
