@@ -50,6 +50,7 @@ public:
     unitColumns = padded;
     bytes = element.getIntOrFloatBitWidth() / 8;
     tileBytes = padded * kTileRows * bytes;
+    blockBytes = kBlockColumns * kTileRows * bytes;
   }
 
   SmallVector<Value> codes(KernelBuilder &, Value, Value, int64_t,
@@ -86,6 +87,8 @@ public:
     tileBytes = layout.tileBytes;
     blocks = layout.blocks;
     unitColumns = layout.unitColumns;
+    blocksOffset = layout.codesOffset;
+    blockBytes = layout.blockBytes;
     maxCode = (1 << format.getBits()) - 1;
   }
 

@@ -32,6 +32,9 @@ public:
   int64_t tileBytes = 0;
   int64_t blocks = 0;
   int64_t unitColumns = 0;
+  /// Where the blocks of a tile begin and the bytes of each.
+  int64_t blocksOffset = 0;
+  int64_t blockBytes = 0;
   /// Largest code; 0 if the format has no integer codes.
   int64_t maxCode = 0;
 

@@ -18,6 +18,9 @@
 using namespace mlir;
 using namespace llq;
 
+/// How far ahead of its use a weight is asked for.
+static constexpr int64_t kPrefetchBytes = 512;
+
 QuantizedRow::QuantizedRow(int64_t columns) {
   int64_t padded = getPaddedColumns(columns);
   groups = padded / kBlockColumns;
@@ -102,6 +105,7 @@ private:
                 MutableArrayRef<Value> sums);
   void splitBlockF32(Value tile, Value x, Value block,
                      MutableArrayRef<Value> sums);
+  void prefetch(Value tile, Value block);
   void finish(Value token, Value column, ArrayRef<Value> first,
               ArrayRef<Value> second);
 
@@ -131,10 +135,13 @@ Value LinearEmitter::activationBytes(Value x, int64_t step) {
 Value LinearEmitter::dot(ArrayRef<Value> codes, Value x, int64_t firstStep) {
   if (b.level.dot == DotKind::MaddPairs)
     return dotPairs(codes, x, firstStep);
-  Value sum = b.splat(b.i32x(lanes), int64_t(0));
+  // Two chains: a long chain of waiting instructions fills the scheduler.
+  Value sums[2] = {b.splat(b.i32x(lanes), int64_t(0)),
+                   b.splat(b.i32x(lanes), int64_t(0))};
   for (auto [s, code] : llvm::enumerate(codes))
-    sum = b.dotAccumulate(sum, code, activationBytes(x, firstStep + s));
-  return sum;
+    sums[s % 2] =
+        b.dotAccumulate(sums[s % 2], code, activationBytes(x, firstStep + s));
+  return codes.size() > 1 ? b.add(sums[0], sums[1]) : sums[0];
 }
 
 /// The same by pair sums in 16 bits: as many steps as cannot overflow are added
@@ -303,6 +310,8 @@ SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
     SmallVector<Value> init(count * perToken, b.splat(floats, 0.0));
     auto body = [&](Value block, ValueRange carried) {
       KernelBuilder::Carried sums(carried);
+      if (count == 1 && row0 == 0)
+        prefetch(tile, block);
       if (kernel.int8)
         blockInt8(tile, x, block, zero, row0, sums);
       else
@@ -336,6 +345,15 @@ SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
                   Value last = b.min(b.add(first, unitBlocks), blocks);
                   return addUnit(unit, first, last, carried);
                 });
+}
+
+/// Asks for a block some way ahead of this one. A single token does so little
+/// with each byte that the window of a core fills up before the hardware's own
+/// prefetch has begun.
+void LinearEmitter::prefetch(Value tile, Value block) {
+  Value at = b.advance(tile, b.mul(block, decoder->blockBytes));
+  for (int64_t line = 0; line < decoder->blockBytes; line += 64)
+    b.prefetch(at, decoder->blocksOffset + kPrefetchBytes + line);
 }
 
 /// Bias, residual or gated activation, and the store to y.

@@ -1,0 +1,122 @@
+//===- Compile.cpp - From a model to a deployable file --------------------===//
+//
+// Concatenates the stages as one pass pipeline whose text `llq-opt` runs too,
+// then writes the file.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Driver/Compile.h"
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Codegen/CPULevel.h"
+#include "llq/Pipelines/Chain.h"
+
+#include "llvm/ADT/StringExtras.h"
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+
+#include <chrono>
+
+using namespace mlir;
+using namespace llq;
+
+/// The levels of `--target`, as the option of llq-lower-to-cpu.
+static llvm::Expected<std::string> getLevels(StringRef target) {
+  auto [kind, level] = target.split(':');
+  if (kind != "cpu")
+    return llvm::createStringError("unknown target '" + target.str() +
+                                   "', known: cpu, cpu:native, cpu:<level>");
+  if (level.empty())
+    return std::string();
+  if (level == "native") {
+    const CPULevel *host = getHostCPULevel();
+    if (!host)
+      return llvm::createStringError(
+          "this machine's processor is below the least level, x86-64-v2");
+    return host->name.str();
+  }
+  if (!findCPULevel(level)) {
+    std::string known;
+    for (const CPULevel &l : getCPULevels())
+      known += (known.empty() ? "" : ", ") + l.name.str();
+    return llvm::createStringError("unknown cpu level '" + level.str() +
+                                   "', known: " + known);
+  }
+  return level.str();
+}
+
+llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
+  std::string pipeline;
+  if (!options.quantize.empty()) {
+    auto chain = parseChain(options.quantize);
+    if (!chain)
+      return chain.takeError();
+    pipeline = *chain + ",";
+  }
+  auto check = [](StringRef option, StringRef value,
+                  ArrayRef<StringRef> known) -> llvm::Error {
+    if (value.empty() || llvm::is_contained(known, value))
+      return llvm::Error::success();
+    return llvm::createStringError("--" + option.str() + " is " +
+                                   llvm::join(known, ", ") + ", found '" +
+                                   value.str() + "'");
+  };
+  if (llvm::Error error =
+          check("accuracy", options.accuracy, {"exact", "int8"}))
+    return std::move(error);
+  if (llvm::Error error =
+          check("kv-cache", options.kvCache, {"f32", "f16", "int8"}))
+    return std::move(error);
+  if (options.maxTokens < 1 || options.maxTokens > 65536)
+    return llvm::createStringError("--max-tokens is 1 to 65536, found " +
+                                   std::to_string(options.maxTokens));
+  auto levels = getLevels(options.target);
+  if (!levels)
+    return levels.takeError();
+  std::string accuracy = options.accuracy.empty() ? "int8" : options.accuracy;
+  pipeline += "llq-set-accuracy{level=" + accuracy + "},";
+  if (!options.kvCache.empty())
+    pipeline += "llq-set-cache{type=" + options.kvCache + "},";
+  pipeline += "llq-form-dispatches,llq-lower-to-cpu{max-tokens=" +
+              std::to_string(options.maxTokens);
+  if (!levels->empty())
+    pipeline += " levels=" + *levels;
+  return "builtin.module(" + pipeline + "},llq-plan-memory)";
+}
+
+llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
+                                                StringRef pipeline,
+                                                const CompileOptions &options) {
+  CompileReport report;
+  report.pipeline = pipeline;
+  std::string message;
+  llvm::raw_string_ostream os(message);
+  FailureOr<OpPassManager> parsed = parsePassPipeline(pipeline, os);
+  if (failed(parsed))
+    return llvm::createStringError(message);
+  PassManager pm(module.getContext());
+  static_cast<OpPassManager &>(pm) = std::move(*parsed);
+  auto start = std::chrono::steady_clock::now();
+  if (failed(pm.run(module)))
+    return llvm::createStringError("");
+  report.passSeconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
+  EmitOptions emit;
+  emit.output = options.output;
+  emit.pipeline = report.pipeline;
+  emit.source = options.source;
+  emit.threads = options.threads;
+  if (auto tokenizer =
+          module->getAttrOfType<DenseResourceElementsAttr>(kTokenizerAttr))
+    if (AsmResourceBlob *blob = tokenizer.getRawHandle().getBlob())
+      emit.tokenizer.assign(blob->getData().begin(), blob->getData().end());
+  FailureOr<EmitReport> written = emitModel(module, emit);
+  if (failed(written))
+    return llvm::createStringError("");
+  report.emit = *written;
+  return report;
+}

@@ -1,0 +1,176 @@
+//===- llq-compile.cpp - From a model to a deployable file ----------------===//
+//
+// Flags in, library call, status out.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Driver/Compile.h"
+#include "llq/Driver/LoadModel.h"
+#include "llq/Driver/RandomModel.h"
+#include "llq/Driver/Tool.h"
+#include "llq/InitAll.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+#include <thread>
+
+using namespace llq;
+namespace cl = llvm::cl;
+
+static cl::OptionCategory category("llq-compile options");
+
+static cl::opt<std::string> input(cl::Positional,
+                                  cl::desc("<model.onnx | model.mlirbc>"),
+                                  cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("File to write"),
+                                   cl::value_desc("model.llq"),
+                                   cl::cat(category));
+static cl::opt<std::string>
+    quantize("quantize",
+             cl::desc("Chain of methods, e.g. 'rtn(bits=4,group-size=128)'"),
+             cl::value_desc("chain"), cl::cat(category));
+static cl::opt<std::string>
+    accuracy("accuracy",
+             cl::desc("Activations of quantized layers: exact (f32) or int8 "
+                      "(default)"),
+             cl::value_desc("level"), cl::cat(category));
+static cl::opt<std::string>
+    kvCache("kv-cache",
+            cl::desc("Keys and values in f32, f16 or int8 (default: f16 with "
+                     "int8 accuracy, f32 otherwise)"),
+            cl::value_desc("type"), cl::cat(category));
+static cl::opt<std::string>
+    target("target",
+           cl::desc("cpu (all x86-64 levels, default), cpu:native or "
+                    "cpu:<level>"),
+           cl::value_desc("target"), cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string>
+    shape("shape",
+          cl::desc("Instead of a model: one of this shape with random weights, "
+                   "e.g. llama3.2-1b"),
+          cl::value_desc("name"), cl::cat(category));
+static cl::opt<unsigned> maxTokens("max-tokens",
+                                   cl::desc("Most tokens of one pass (512)"),
+                                   cl::value_desc("n"), cl::init(512),
+                                   cl::cat(category));
+static cl::opt<std::string> tokenizer("tokenizer",
+                                      cl::desc("Tokenizer file or folder"),
+                                      cl::value_desc("path"),
+                                      cl::cat(category));
+static cl::opt<std::string> config("config",
+                                   cl::desc("config.json to check against"),
+                                   cl::value_desc("file"), cl::cat(category));
+static cl::opt<unsigned> context("context",
+                                 cl::desc("Longest sequence, in tokens"),
+                                 cl::value_desc("n"), cl::init(0),
+                                 cl::cat(category));
+static cl::opt<bool> dumpPipeline("dump-pass-pipeline",
+                                  cl::desc("Print the pass pipeline and stop"),
+                                  cl::cat(category));
+static cl::opt<bool> json("json",
+                          cl::desc("Print one JSON object about the result"),
+                          cl::cat(category));
+
+static const char *overview =
+    "Compiles a LLAMA3 model to one file that llq-run runs\n\n"
+    "  llq-compile model.onnx --quantize='rtn(bits=4,group-size=128)' "
+    "-o model.llq\n"
+    "  llq-compile quantized.mlirbc --target=cpu:native -o model.llq\n"
+    "  llq-compile --shape=llama3.2-1b --quantize='rtn(bits=4)' -o "
+    "random.llq\n";
+
+static void report(const CompileReport &r, double importSeconds) {
+  if (!json) {
+    llvm::errs() << llvm::formatv(
+        "{0}: {1:F2} MB, {2:F3} bits per weight ({3:F3} with embedding and "
+        "head)\n",
+        output.getValue(), r.emit.bytes / 1e6, r.emit.bitsPerWeight,
+        r.emit.bitsPerWeightTotal);
+    return;
+  }
+  llvm::outs() << llvm::json::Value(llvm::json::Object{
+                      {"output", output.getValue()},
+                      {"bytes", int64_t(r.emit.bytes)},
+                      {"bits_per_weight", r.emit.bitsPerWeight},
+                      {"bits_per_weight_total", r.emit.bitsPerWeightTotal},
+                      {"seconds",
+                       llvm::json::Object{{"import", importSeconds},
+                                          {"passes", r.passSeconds},
+                                          {"code", r.emit.codeSeconds},
+                                          {"weights", r.emit.weightSeconds}}},
+                      {"peak_rss_bytes", int64_t(getPeakMemory())},
+                      {"pipeline", r.pipeline}})
+               << '\n';
+}
+
+int main(int argc, char **argv) {
+  Tool tool("llq-compile", overview, category);
+  tool.freeOptionName("threads");
+  cl::opt<unsigned> threads("threads", cl::desc("Threads (default: all cores)"),
+                            cl::value_desc("n"), cl::init(0),
+                            cl::cat(category));
+  if (std::optional<int> status = tool.parse(argc, argv))
+    return *status;
+  if (input.empty() == shape.empty())
+    return tool.fail("give a model or --shape, and not both", kUsage);
+  if (output.empty() && !dumpPipeline)
+    return tool.fail("give the file to write with -o", kUsage);
+
+  registerAllPasses();
+  mlir::DialectRegistry registry;
+  registerAllDialects(registry);
+  mlir::MLIRContext mlirContext(registry);
+  CompileOptions options;
+  options.output = output;
+  options.quantize = quantize;
+  options.accuracy = accuracy;
+  options.kvCache = kvCache;
+  options.target = target;
+  options.maxTokens = maxTokens;
+  options.source = llvm::sys::path::filename(input).str();
+  options.threads = threads ? unsigned(threads)
+                            : std::max(1u, std::thread::hardware_concurrency());
+
+  llvm::Expected<std::string> pipeline = buildPipeline(options);
+  if (!pipeline)
+    return tool.fail(llvm::toString(pipeline.takeError()), kUsage);
+  if (dumpPipeline) {
+    llvm::outs() << *pipeline << '\n';
+    return kSuccess;
+  }
+
+  auto handler = tool.handleDiagnostics(&mlirContext, input);
+  auto start = std::chrono::steady_clock::now();
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  if (!shape.empty()) {
+    module = buildRandomModel(&mlirContext, shape);
+    if (!module)
+      return tool.fail("unknown shape '" + shape + "', known: " +
+                           llvm::join(getRandomModelNames(), ", "),
+                       kUsage);
+  } else {
+    LoadOptions load;
+    load.tokenizer = tokenizer;
+    load.config = config;
+    load.context = context;
+    module = loadModel(input, &mlirContext, load);
+    if (!module)
+      return kFailure;
+  }
+  double importSeconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
+  llvm::Expected<CompileReport> result =
+      compileModel(*module, *pipeline, options);
+  if (!result)
+    return tool.fail(result.takeError());
+  report(*result, importSeconds);
+  return kSuccess;
+}
