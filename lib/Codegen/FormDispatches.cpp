@@ -113,9 +113,24 @@ void Former::fuseGated() {
   }
 }
 
+/// Whether the result may be columns of a wider row, and the layer may be
+/// computed where another one is.
+static bool canShareProduct(LinearOp op) {
+  auto isConstant = [](Value value) {
+    return !value ||
+           isa_and_nonnull<WeightOp, QuantizedWeightOp>(value.getDefiningOp());
+  };
+  return isConstant(op.getWeight()) && isConstant(op.getBias()) &&
+         llvm::all_of(op->getUsers(), [](Operation *user) {
+           return isa<RopeOp, AttentionOp, SwiGLUOp>(user);
+         });
+}
+
 void Former::fuseProducts() {
   SmallVector<std::pair<ProductKey, SmallVector<Operation *>>> groups;
   for (auto op : block.getOps<LinearOp>()) {
+    if (!canShareProduct(op))
+      continue;
     ProductKey key = getProductKey(op);
     auto *group =
         llvm::find_if(groups, [&](auto &g) { return g.first == key; });

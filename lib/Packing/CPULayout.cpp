@@ -14,9 +14,15 @@ using namespace llq;
 
 FailureOr<int64_t>
 llq::getTileBytes(Type type, function_ref<InFlightDiagnostic()> emitError) {
-  if (auto tensor = dyn_cast<RankedTensorType>(type))
+  if (auto tensor = dyn_cast<RankedTensorType>(type)) {
+    // Bounds every later product of sizes well inside 64 bits.
+    int64_t rows = tensor.getDimSize(0), columns = tensor.getDimSize(1);
+    if (rows <= 0 || columns <= 0 || rows > (int64_t(1) << 40) / columns)
+      return emitError() << "the cpu target cannot hold a weight of " << rows
+                         << " x " << columns;
     return getPaddedColumns(tensor.getDimSize(1)) * kTileRows *
            tensor.getElementTypeBitWidth() / 8;
+  }
   auto quantized = cast<QuantizedType>(type);
   auto layout = dyn_cast<CPULayoutInterface>(quantized.getFormat());
   if (!layout)

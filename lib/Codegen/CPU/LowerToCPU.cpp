@@ -78,6 +78,8 @@ private:
                 ValueRange buffers, int64_t writes = 1);
   void place(Value value, Place at);
   FailureOr<Place> find(Operation *user, Value value);
+  /// The same for a value that must have a buffer of its own.
+  FailureOr<Place> findRows(Operation *user, Value value);
 
   ModuleOp module;
   func::FuncOp forward;
@@ -94,6 +96,18 @@ private:
 };
 
 } // namespace
+
+static int64_t getColumns(Value value) {
+  if (auto quantized = dyn_cast<QuantizedType>(value.getType()))
+    return quantized.getColumns();
+  return cast<ShapedType>(value.getType()).getDimSize(1);
+}
+
+static int64_t getRows(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return quantized.getRows();
+  return cast<ShapedType>(type).getDimSize(0);
+}
 
 //===----------------------------------------------------------------------===//
 // Buffers
@@ -138,10 +152,7 @@ FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
         type, [&] { return op->emitError() << "layer " << name << ": "; });
     if (failed(tile))
       return failure();
-    int64_t rows = isa<QuantizedType>(type)
-                       ? cast<QuantizedType>(type).getRows()
-                       : cast<ShapedType>(type).getDimSize(0);
-    bytes += getPaddedRows(rows) / kTileRows * *tile;
+    bytes += getPaddedRows(getRows(type)) / kTileRows * *tile;
     parts.push_back(
         WeightPartAttr::get(b.getContext(), name, type, components, method));
   }
@@ -175,6 +186,14 @@ FailureOr<Place> Lowering::find(Operation *user, Value value) {
   return it->second;
 }
 
+FailureOr<Place> Lowering::findRows(Operation *user, Value value) {
+  FailureOr<Place> at = find(user, value);
+  if (succeeded(at) &&
+      (at->offset != 0 || at->stride != getPaddedColumns(getColumns(value))))
+    return user->emitOpError("needs an operand with a buffer of its own");
+  return at;
+}
+
 template <typename Kernel>
 void Lowering::dispatch(const Kernel &kernel, int64_t items,
                         int64_t itemsPerToken, ValueRange buffers,
@@ -191,23 +210,25 @@ void Lowering::dispatch(const Kernel &kernel, int64_t items,
 // Regions
 //===----------------------------------------------------------------------===//
 
-static int64_t getColumns(Value value) {
-  if (auto quantized = dyn_cast<QuantizedType>(value.getType()))
-    return quantized.getColumns();
-  return cast<ShapedType>(value.getType()).getDimSize(1);
-}
-
-static int64_t getRows(Type type) {
-  if (auto quantized = dyn_cast<QuantizedType>(type))
-    return quantized.getRows();
-  return cast<ShapedType>(type).getDimSize(0);
+/// Whether a region of linear layers is one that the product kernel computes.
+static bool isProduct(ArrayRef<LinearOp> linears, SwiGLUOp gated,
+                      AddOp residual) {
+  LinearOp first = linears.front(), last = linears.back();
+  if (gated)
+    return !residual && linears.size() == 2 && !first.getBias() &&
+           !last.getBias() && gated.getGate() == first.getResult() &&
+           gated.getUp() == last.getResult();
+  if (residual)
+    return linears.size() == 1 &&
+           llvm::count(residual->getOperands(), first.getResult()) == 1;
+  return true;
 }
 
 LogicalResult Lowering::lowerProduct(RegionOp region,
                                      ArrayRef<LinearOp> linears, SwiGLUOp gated,
                                      AddOp residual) {
   LinearOp first = linears.front();
-  FailureOr<Place> x = find(first, first.getInput());
+  FailureOr<Place> x = findRows(first, first.getInput());
   if (failed(x))
     return failure();
   bool int8 = isa<QuantizedType>(first.getInput().getType());
@@ -260,11 +281,9 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   if (residual) {
     Value other = residual.getLhs() == first.getResult() ? residual.getRhs()
                                                          : residual.getLhs();
-    FailureOr<Place> at = find(residual, other);
+    FailureOr<Place> at = findRows(residual, other);
     if (failed(at))
       return failure();
-    if (at->offset != 0 || at->stride != getPaddedColumns(getColumns(other)))
-      return residual.emitOpError("needs an operand with a buffer of its own");
     buffers.push_back(at->buffer);
   }
   Value y = createRows(gated ? "gated" : names[0].getValue(),
@@ -289,7 +308,7 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
                                   QuantizeActivationOp quantize) {
   Operation *op = norm ? norm.getOperation() : quantize.getOperation();
   Value input = norm ? Value(norm.getInput()) : Value(quantize.getInput());
-  FailureOr<Place> x = find(op, input);
+  FailureOr<Place> x = findRows(op, input);
   if (failed(x))
     return failure();
   NormKernel kernel;
@@ -297,8 +316,6 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
   kernel.norm = bool(norm);
   kernel.quantize = bool(quantize);
   kernel.epsilon = norm ? norm.getEpsilon().convertToFloat() : 0;
-  if (x->offset != 0 || x->stride != getPaddedColumns(kernel.columns))
-    return op->emitOpError("needs an input with a buffer of its own");
   SmallVector<Value> buffers = {x->buffer};
   if (norm) {
     auto weight = norm.getWeight().getDefiningOp<WeightOp>();
@@ -347,6 +364,17 @@ LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
   FailureOr<Place> table = rope ? find(op, rope.getCos()) : qAt;
   if (failed(table))
     return failure();
+  // The kernel finds the sines behind the cosines.
+  if (rope) {
+    FailureOr<Place> sines = find(op, rope.getSin());
+    if (failed(sines))
+      return failure();
+    if (table->offset != 0 || sines->buffer != table->buffer ||
+        sines->offset == 0 || getColumns(rope.getCos()) * 2 != op.getHeadDim())
+      return rope.emitOpError("needs cosines and sines of one table for heads "
+                              "of ")
+             << op.getHeadDim();
+  }
   append.qOffset = qAt->offset;
   append.qStride = qAt->stride;
   append.kOffset = kAt->offset;
@@ -387,7 +415,19 @@ LogicalResult Lowering::lowerEmbedding(EmbeddingOp op) {
   return success();
 }
 
+/// The value itself where `value` is the result of a region.
+static Value lookThrough(Value value) {
+  auto region = value.getDefiningOp<RegionOp>();
+  if (!region)
+    return value;
+  return region.getBody().front().getTerminator()->getOperand(
+      cast<OpResult>(value).getResultNumber());
+}
+
 LogicalResult Lowering::lowerRotary(RotaryTableOp op) {
+  // The kernel counts from the positions before the call.
+  if (!lookThrough(op.getPositions()).getDefiningOp<PositionsOp>())
+    return op.emitOpError("needs the positions of the call");
   RotaryKernel kernel{int64_t(op.getFrequencies().size()),
                       op.getScale().convertToFloat()};
   int64_t padded = (kernel.half + 15) / 16 * 16;
@@ -447,8 +487,11 @@ LogicalResult Lowering::lower(RegionOp region) {
     else
       return op.emitOpError("has no kernel on the cpu target");
   }
-  if (!linears.empty())
+  if (!linears.empty()) {
+    if (!isProduct(linears, gated, residual))
+      return region.emitOpError("is no group of llq-form-dispatches");
     return lowerProduct(region, linears, gated, residual);
+  }
   if (norm || quantize)
     return lowerNorm(region, norm, quantize);
   if (gated)
@@ -503,8 +546,12 @@ LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
 }
 
 LogicalResult Lowering::run() {
-  if (forward.getNumArguments() != 2 || forward.getNumResults() != 1)
-    return forward.emitOpError("needs ids and past as arguments, one result");
+  auto ids32 = RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type());
+  if (TypeRange(forward.getArgumentTypes()) !=
+          TypeRange{ids32, b.getIndexType()} ||
+      forward.getNumResults() != 1)
+    return forward.emitOpError("needs ids (tensor<?xi32>) and past (index) as "
+                               "arguments, one result");
   b.setInsertionPoint(forward);
   program = ProgramOp::create(b, forward.getLoc(), "cpu", maxTokens,
                               /*scratch_bytes=*/0, /*arena_bytes=*/0);
@@ -550,6 +597,10 @@ struct LowerToCPUPass : llq::impl::LowerToCPUPassBase<LowerToCPUPass> {
       const CPULevel *level = findCPULevel(name);
       if (!level) {
         module.emitError("unknown cpu level '") << name << "'";
+        return signalPassFailure();
+      }
+      if (llvm::is_contained(chosen, level)) {
+        module.emitError("cpu level '") << name << "' is given twice";
         return signalPassFailure();
       }
       chosen.push_back(level);
