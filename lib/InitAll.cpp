@@ -26,6 +26,7 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<LLQDialect>();
   registerCPULayouts(registry);
   registerCPUDecoders(registry);
+  registerKernelDialects(registry);
 }
 
 void llq::registerAllPasses() {

@@ -15,6 +15,8 @@
 #include "llq/Codegen/CPU.h"
 #include "llqrt/FileFormat.h"
 
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
@@ -122,6 +124,48 @@ static llqrt_prelude makePrelude(ArrayRef<char> header, uint64_t fileBytes) {
   return prelude;
 }
 
+/// Compiles the kernel modules of `module` (removed from it), each in a context
+/// of its own so that levels compile at the same time.
+static LogicalResult compileKernels(ModuleOp module, unsigned threads,
+                                    std::vector<NativeCode> &code) {
+  std::vector<std::string> sources, errors;
+  for (auto kernels : llvm::make_early_inc_range(module.getOps<ModuleOp>())) {
+    auto name = kernels->getAttrOfType<StringAttr>("llq.level");
+    const CPULevel *level = name ? findCPULevel(name.getValue()) : nullptr;
+    if (!level)
+      return kernels.emitError("kernel module without a known llq.level");
+    llvm::raw_string_ostream os(sources.emplace_back());
+    if (failed(writeBytecodeToFile(kernels, os)))
+      return kernels.emitError("cannot serialize the kernels");
+    code.push_back({level, {}, {}});
+    kernels.erase();
+  }
+  errors.resize(sources.size());
+  ThreadPool pool(threads);
+  pool.parallelFor(0, sources.size(), 1, [&](int64_t i, int64_t) {
+    DialectRegistry registry;
+    registerKernelDialects(registry);
+    MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (errors[i].empty())
+        errors[i] = diagnostic.str();
+      return success();
+    });
+    auto kernels = parseSourceString<ModuleOp>(sources[i], &context);
+    if (!kernels)
+      return;
+    FailureOr<std::string> bytes =
+        compileToSharedObject(*kernels, *code[i].level);
+    if (succeeded(bytes))
+      code[i].bytes = std::move(*bytes);
+  });
+  for (auto [segment, error] : llvm::zip(code, errors))
+    if (segment.bytes.empty())
+      return module.emitError()
+             << "code generation for " << segment.level->name << ": " << error;
+  return success();
+}
+
 /// Everything behind code generation; errors without a location.
 static llvm::Error write(ModelHeader &header, const EmitOptions &options,
                          EmitReport &report) {
@@ -178,17 +222,8 @@ FailureOr<EmitReport> llq::emitModel(ModuleOp module,
     return failure();
 
   auto start = std::chrono::steady_clock::now();
-  for (auto kernels : llvm::make_early_inc_range(module.getOps<ModuleOp>())) {
-    auto name = kernels->getAttrOfType<StringAttr>("llq.level");
-    const CPULevel *level = name ? findCPULevel(name.getValue()) : nullptr;
-    if (!level)
-      return kernels.emitError("kernel module without a known llq.level");
-    FailureOr<std::string> code = compileToSharedObject(kernels, *level);
-    if (failed(code))
-      return failure();
-    header.code.push_back({level, std::move(*code), {}});
-    kernels.erase();
-  }
+  if (failed(compileKernels(module, options.threads, header.code)))
+    return failure();
   report.codeSeconds = secondsSince(start);
   report.bitsPerWeight = header.getBitsPerWeight(/*total=*/false);
   report.bitsPerWeightTotal = header.getBitsPerWeight(/*total=*/true);

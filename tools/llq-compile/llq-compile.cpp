@@ -86,17 +86,20 @@ static const char *overview =
     "  llq-compile --shape=llama3.2-1b --quantize='rtn(bits=4)' -o "
     "random.llq\n";
 
-static void report(const CompileReport &r, double importSeconds) {
-  if (!json) {
+/// `asJson` is a copy of the option: the linker resets LLVM's options when it
+/// runs, so none is read after compileModel.
+static void report(const std::string &output, const CompileReport &r,
+                   double importSeconds, bool asJson) {
+  if (!asJson) {
     llvm::errs() << llvm::formatv(
         "{0}: {1:F2} MB, {2:F3} bits per weight ({3:F3} with embedding and "
         "head)\n",
-        output.getValue(), r.emit.bytes / 1e6, r.emit.bitsPerWeight,
+        output, r.emit.bytes / 1e6, r.emit.bitsPerWeight,
         r.emit.bitsPerWeightTotal);
     return;
   }
   llvm::outs() << llvm::json::Value(llvm::json::Object{
-                      {"output", output.getValue()},
+                      {"output", output},
                       {"bytes", int64_t(r.emit.bytes)},
                       {"bits_per_weight", r.emit.bitsPerWeight},
                       {"bits_per_weight_total", r.emit.bitsPerWeightTotal},
@@ -146,6 +149,7 @@ int main(int argc, char **argv) {
     return kSuccess;
   }
 
+  bool asJson = json;
   auto handler = tool.handleDiagnostics(&mlirContext, input);
   auto start = std::chrono::steady_clock::now();
   mlir::OwningOpRef<mlir::ModuleOp> module;
@@ -171,6 +175,6 @@ int main(int argc, char **argv) {
       compileModel(*module, *pipeline, options);
   if (!result)
     return tool.fail(result.takeError());
-  report(*result, importSeconds);
+  report(options.output, *result, importSeconds, asJson);
   return kSuccess;
 }

@@ -23,6 +23,9 @@ class CPUDecoder;
 /// Attaches the decode recipes to the formats.
 void registerCPUDecoders(mlir::DialectRegistry &registry);
 
+/// The dialects of kernel modules, and their translation to LLVM IR.
+void registerKernelDialects(mlir::DialectRegistry &registry);
+
 /// Lowers the kernels of `module` (consumed) to an object file, or to its text.
 mlir::FailureOr<std::string> emitAssemblyOrObject(mlir::ModuleOp module,
                                                   const CPULevel &level,

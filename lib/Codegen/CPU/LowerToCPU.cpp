@@ -385,6 +385,8 @@ LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
   int64_t columns = shape.heads * shape.headDim;
   scratchBytes = std::max(scratchBytes, 4 * shape.headDim);
 
+  program->setAttr("kv_cache",
+                   b.getStringAttr(stringifyCacheType(op.getCache())));
   Value rotated = createRows("rotated", columns);
   Value cache =
       createBuffer(BufferKind::State, ("kv." + Twine(op.getLayer())).str(),

@@ -25,6 +25,7 @@ MLIRContext &llq::test::getContext() {
                     vector::VectorDialect>();
     registerCPULayouts(registry);
     registerCPUDecoders(registry);
+    registerKernelDialects(registry);
     auto *made = new MLIRContext(registry);
     made->loadAllAvailableDialects();
     return made;
