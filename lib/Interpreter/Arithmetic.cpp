@@ -135,12 +135,10 @@ bool isZeroFree(const Tensor &tensor) {
   return zeroFree;
 }
 
-/// fn(a, b) on widened operands of one number type; the result stays wide.
+/// fn(a, b) on widened operands of one type; the result stays wide.
 template <typename Fn>
 std::optional<MutableTensor> combine(OpContext &context, const Tensor &a,
                                      const Tensor &b, Fn fn) {
-  if (!context.requireSameType(a, "the operands", b, "each other"))
-    return std::nullopt;
   std::optional<Shape> shape = broadcastShape(context, a.shape(), b.shape());
   if (!shape)
     return std::nullopt;
@@ -273,15 +271,11 @@ void evalPow(OpContext &context) {
       });
     else if (integral)
       zip<T, int64_t, T>(*wideBase, *power, *out, [](T x, int64_t n) {
-        return T(std::pow(double(x), double(n)));
+        return fromDouble<T>(std::pow(double(x), double(n)));
       });
     else
       zip<T, double, T>(*wideBase, *power, *out, [](T x, double y) {
-        double value = std::pow(double(x), y);
-        if constexpr (std::is_integral_v<T>)
-          return saturatingCast<T>(value);
-        else
-          return T(value);
+        return fromDouble<T>(std::pow(double(x), y));
       });
   });
   if (!known)

@@ -254,8 +254,8 @@ bool HeadTransform::apply(OpContext &context, const CacheLayout &layout,
   return true;
 }
 
-/// The present buffer: the past with the new rows written behind each
-/// sequence's valid ones.
+/// The present buffer: each sequence's valid rows of the past, the new rows,
+/// and zeros to the end.
 std::optional<Tensor> updateCache(OpContext &context, const Tensor *past,
                                   const Tensor &rows,
                                   const CacheLayout &layout) {
@@ -278,7 +278,7 @@ std::optional<Tensor> updateCache(OpContext &context, const Tensor *past,
       float *to = out->data<float>() + head * layout.capacity * headSize;
       if (widePast)
         std::copy_n(widePast->data<float>() + head * past->dim(2) * headSize,
-                    past->dim(2) * headSize, to);
+                    layout.past[size_t(b)] * headSize, to);
       std::copy_n(rows.data<float>() + head * layout.queries * headSize,
                   layout.queries * headSize,
                   to + layout.past[size_t(b)] * headSize);

@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace llq::interp {
 
@@ -41,6 +42,14 @@ template <typename Int> Int saturatingCast(double value) {
   if (value <= double(Limits::min()))
     return Limits::min();
   return Int(value);
+}
+
+/// A computed double as a number type: saturating if that is an integer.
+template <typename T> T fromDouble(double value) {
+  if constexpr (std::is_integral_v<T>)
+    return saturatingCast<T>(value);
+  else
+    return T(value);
 }
 
 } // namespace llq::interp

@@ -12,6 +12,7 @@
 #include "Operators.h"
 
 #include <algorithm>
+#include <deque>
 
 using namespace llq::interp;
 
@@ -104,7 +105,6 @@ bool isHalf(const Tensor &tensor) {
 class WidenedNode {
 public:
   explicit WidenedNode(const Node &node) : copy(node) {
-    tensors.reserve(node.inputs.size());
     for (const Tensor *input : node.inputs)
       pointers.push_back(input && isHalf(*input) ? widen(*input) : input);
     copy.inputs = pointers;
@@ -132,7 +132,7 @@ private:
   }
 
   Node copy;
-  std::vector<Tensor> tensors;
+  std::deque<Tensor> tensors; // grows without moving
   std::vector<const Tensor *> pointers;
   Attributes attributes;
   std::string error;

@@ -67,13 +67,13 @@ struct L1Fn : SumFn {
 
 struct L2Fn : SumSquareFn {
   template <typename T> static T finish(Sum<T> sum, int64_t) {
-    return T(std::sqrt(double(sum)));
+    return fromDouble<T>(std::sqrt(double(sum)));
   }
 };
 
 struct LogSumFn : SumFn {
   template <typename T> static T finish(Sum<T> sum, int64_t) {
-    return T(std::log(double(sum)));
+    return fromDouble<T>(std::log(double(sum)));
   }
 };
 

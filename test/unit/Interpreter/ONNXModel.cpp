@@ -147,7 +147,10 @@ Result<Attributes> toAttributes(const onnx::NodeProto &node,
   return attributes;
 }
 
-int64_t opsetOf(const onnx::ModelProto &model, const std::string &domain) {
+} // namespace
+
+int64_t llq::interp::test::opsetOf(const onnx::ModelProto &model,
+                                   const std::string &domain) {
   for (const auto &import : model.opset_import())
     if (import.domain() == domain ||
         (domain.empty() && import.domain() == "ai.onnx"))
@@ -155,7 +158,11 @@ int64_t opsetOf(const onnx::ModelProto &model, const std::string &domain) {
   return 1; // onnxruntime's own operators are often not imported
 }
 
-} // namespace
+Result<Attributes>
+llq::interp::test::readAttributes(const onnx::NodeProto &node) {
+  Mappings mappings;
+  return toAttributes(node, {}, mappings);
+}
 
 Result<onnx::ModelProto> llq::interp::test::readModel(const fs::path &path) {
   onnx::ModelProto model;

@@ -24,6 +24,11 @@ Result<onnx::ModelProto> readModel(const std::filesystem::path &path);
 /// Parses a TensorProto file; `name` receives the tensor's name.
 Result<Tensor> readTensor(const std::filesystem::path &path, std::string &name);
 
+/// Attributes without external data.
+Result<Attributes> readAttributes(const onnx::NodeProto &node);
+/// The imported version of a domain's operators.
+int64_t opsetOf(const onnx::ModelProto &model, const std::string &domain);
+
 /// The first reason why the interpreter cannot be expected to run the model
 /// (an operator or type outside its scope); empty if there is none.
 std::string unsupportedReason(const onnx::ModelProto &model);
