@@ -124,7 +124,10 @@ llqrt_status llqrt_model_open(const char *path,
       return Status::invalidArgument("weights is none of llqrt_weights");
     auto result = std::make_unique<llqrt_model>();
     LLQRT_RETURN_IF_ERROR(
-        Model::open(path, {values.verify, values.weights}, result->model));
+        Model::open(path,
+                    {static_cast<llqrt_verify>(values.verify),
+                     static_cast<llqrt_weights>(values.weights)},
+                    result->model));
     *model = result.release();
     return {};
   });

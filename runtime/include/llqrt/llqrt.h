@@ -79,8 +79,10 @@ typedef enum {
 
 typedef struct {
   size_t struct_size;
-  llqrt_verify verify;
-  llqrt_weights weights;
+  /** An llqrt_verify. */
+  int verify;
+  /** An llqrt_weights. */
+  int weights;
 } llqrt_open_options;
 
 #define LLQRT_OPEN_OPTIONS_INIT                                                \

@@ -163,7 +163,7 @@ TEST_F(CAPITest, FailuresSayWhy) {
   EXPECT_NE(std::string(llqrt_last_error()).find("/nonexistent.llq"),
             std::string::npos);
   llqrt_open_options options = LLQRT_OPEN_OPTIONS_INIT;
-  options.verify = static_cast<llqrt_verify>(9);
+  options.verify = 9;
   EXPECT_EQ(llqrt_model_open(file.path().c_str(), &options, &other),
             LLQRT_INVALID_ARGUMENT);
 
