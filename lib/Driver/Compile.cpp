@@ -109,6 +109,12 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
   emit.output = options.output;
   emit.pipeline = report.pipeline;
   emit.source = options.source;
+  if (auto source = module->getAttrOfType<DictionaryAttr>(kSourceAttr)) {
+    if (auto file = source.getAs<StringAttr>("file"))
+      emit.source = file.str();
+    if (auto hash = source.getAs<StringAttr>("sha256"))
+      emit.sourceSha256 = hash.str();
+  }
   emit.threads = options.threads;
   if (auto tokenizer =
           module->getAttrOfType<DenseResourceElementsAttr>(kTokenizerAttr))

@@ -6,6 +6,7 @@
 
 #include "llq/Driver/LoadModel.h"
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Conversion/Passes.h"
 #include "llq/Import/ONNX.h"
 #include "llqrt/Tokenizer.h"
 
@@ -14,10 +15,12 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Pass/PassRegistry.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
 #include "llvm/Support/SourceMgr.h"
 
 using namespace mlir;
@@ -61,6 +64,80 @@ static std::string findTokenizer(StringRef path) {
   return {};
 }
 
+/// The text of config.json: that of `options`, or the one beside the model.
+/// Empty if there is none.
+static FailureOr<std::string>
+readConfig(StringRef path, const LoadOptions &options, MLIRContext *context) {
+  SmallString<256> file(options.config);
+  if (file.empty()) {
+    file = path;
+    llvm::sys::path::remove_filename(file);
+    llvm::sys::path::append(file, "config.json");
+    if (!llvm::sys::fs::exists(file))
+      return std::string();
+  }
+  auto buffer = llvm::MemoryBuffer::getFile(file);
+  if (!buffer)
+    return emitError(UnknownLoc::get(context))
+           << "cannot read " << file << ": " << buffer.getError().message();
+  auto parsed = llvm::json::parse((*buffer)->getBuffer());
+  if (!parsed) {
+    return emitError(UnknownLoc::get(context))
+           << file << " is not JSON: " << llvm::toString(parsed.takeError());
+  }
+  if (!parsed->getAsObject())
+    return emitError(UnknownLoc::get(context))
+           << file << " is not a JSON object";
+  return (*buffer)->getBuffer().str();
+}
+
+/// Warns where config.json contradicts the graph, which is what counts.
+static void checkConfig(ModuleOp module, const llvm::json::Object &config) {
+  auto a = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
+  if (!a)
+    return;
+  auto check = [&](StringRef key, int64_t found) {
+    std::optional<int64_t> said = config.getInteger(key);
+    if (said && *said != found)
+      module.emitWarning() << "config.json says " << key << " = " << *said
+                           << ", the graph has " << found
+                           << ": the graph is taken";
+  };
+  check("hidden_size", a.getHidden());
+  check("num_hidden_layers", a.getLayers());
+  check("num_attention_heads", a.getHeads());
+  check("num_key_value_heads", a.getKvHeads());
+  check("head_dim", a.getHeadDim());
+  check("intermediate_size", a.getFfn());
+  if (a.getVocab())
+    check("vocab_size", a.getVocab());
+}
+
+/// From the imported graph to normal form.
+static LogicalResult normalize(ModuleOp module, StringRef path,
+                               const LoadOptions &options) {
+  FailureOr<std::string> text = readConfig(path, options, module.getContext());
+  if (failed(text))
+    return failure();
+  llvm::json::Object config;
+  if (!text->empty())
+    config = std::move(*llvm::cantFail(llvm::json::parse(*text)).getAsObject());
+  NormalizeOptions normalize;
+  normalize.context =
+      options.context
+          ? options.context
+          : config.getInteger("max_position_embeddings").value_or(0);
+  if (normalize.context < 0 || normalize.context > INT32_MAX)
+    return module.emitError() << "context length " << int64_t(normalize.context)
+                              << " is out of range";
+  PassManager pm(module.getContext());
+  buildNormalizePipeline(pm, normalize);
+  if (failed(pm.run(module)))
+    return failure();
+  checkConfig(module, config);
+  return success();
+}
+
 OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
                                      const LoadOptions &options) {
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
@@ -70,22 +147,28 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
         << "cannot read the file: " << buffer.getError().message();
     return nullptr;
   }
+  StringRef bytes = (*buffer)->getBuffer();
+  std::string tokenizer = options.tokenizer;
   OwningOpRef<ModuleOp> module;
-  bool isMLIR = (*buffer)->getBuffer().starts_with("ML\xefR") ||
-                llvm::sys::path::extension(path) == ".mlir";
-  if (isMLIR) {
+  if (bytes.starts_with("ML\xefR") ||
+      llvm::sys::path::extension(path) == ".mlir") {
     module = parseMLIR(std::move(*buffer), context);
   } else {
+    auto hash = llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes));
     buffer->reset();
     module = importONNX(path, context);
-    // NORMALIZE
+    if (!module || failed(normalize(*module, path, options)))
+      return nullptr;
+    Builder b(context);
+    NamedAttrList source((*module)->getAttrOfType<DictionaryAttr>(kSourceAttr));
+    source.set("file", b.getStringAttr(llvm::sys::path::filename(path)));
+    source.set("sha256", b.getStringAttr(llvm::toHex(hash, true)));
+    (*module)->setAttr(kSourceAttr, source.getDictionary(context));
+    if (tokenizer.empty())
+      tokenizer = findTokenizer(path);
   }
-  if (!module)
-    return nullptr;
-  std::string tokenizer = options.tokenizer;
-  if (tokenizer.empty() && !isMLIR)
-    tokenizer = findTokenizer(path);
-  if (!tokenizer.empty() && failed(attachTokenizer(*module, tokenizer)))
+  if (!module ||
+      (!tokenizer.empty() && failed(attachTokenizer(*module, tokenizer))))
     return nullptr;
   return module;
 }
