@@ -211,7 +211,7 @@ def ONNX_ContribQuantizeLinearOp : ONNX_Contrib<"QuantizeLinear", 2, 3>;
 def ONNX_ContribGatherBlockQuantizedOp
     : ONNX_Contrib<"GatherBlockQuantized", 3, 4>;
 def ONNX_ContribGroupQueryAttentionOp
-    : ONNX_Contrib<"GroupQueryAttention", 7, 14, 4>;
+    : ONNX_Contrib<"GroupQueryAttention", 7, 16, 4>;
 def ONNX_ContribMatMulNBitsOp : ONNX_Contrib<"MatMulNBits", 3, 6>;
 def ONNX_ContribMultiHeadAttentionOp
     : ONNX_Contrib<"MultiHeadAttention", 1, 10, 4>;
