@@ -53,6 +53,20 @@ Value changedCase(const Value &value, const Arguments &arguments,
   return newString(changeCase(value.str(), To), environment);
 }
 
+/// Unlike str.title(), a word begins only behind blanks, dashes and brackets.
+Value title(const Value &value, const Arguments &arguments,
+            Environment &environment) {
+  takesNothing("title", arguments);
+  std::string text = value.str(), result;
+  bool startsWord = true;
+  for (std::string_view c : characters(text)) {
+    result += changeCase(c, startsWord ? Case::Upper : Case::Lower);
+    startsWord = strip(c, nullptr, true, false).empty() ||
+                 std::string_view("-({[<").find(c) != std::string_view::npos;
+  }
+  return newString(std::move(result), environment);
+}
+
 Value replaced(const Value &value, const Arguments &arguments,
                Environment &environment) {
   Parameters p("replace", arguments, {"old", "new", "count"});
@@ -73,9 +87,12 @@ Value indent(const Value &value, const Arguments &arguments,
     blanks = std::string(
         static_cast<size_t>(std::clamp<int64_t>(p.integer(0), 0, 1000)), ' ');
   bool first = p.boolean(1, false), blank = p.boolean(2, false);
-  std::string source = value.str(), text = first ? blanks : std::string();
+  if (!value.isString())
+    throw Error(std::string("indent of ") + value.typeName());
+  std::string source = value.asString() + "\n";
+  std::string text = first ? blanks : std::string();
   bool isFirst = true;
-  for (std::string_view line : splitLines(source + "\n", false)) {
+  for (std::string_view line : splitLines(source, false)) {
     if (!isFirst) {
       text += '\n';
       if (blank || !line.empty())
@@ -117,6 +134,8 @@ Value json(const Value &value, const Arguments &arguments,
 Value toInteger(const Value &value, const Arguments &arguments, Environment &) {
   Parameters p("int", arguments, {"default"});
   Value absent = p.has(0) ? p.value(0) : Value::integer(0);
+  if (value.isUndefined())
+    throwUndefined(value);
   if (value.isInteger())
     return Value::integer(value.asInteger());
   double number = std::numeric_limits<double>::quiet_NaN();
@@ -135,12 +154,17 @@ Value toInteger(const Value &value, const Arguments &arguments, Environment &) {
     if (fraction.ec != std::errc() || fraction.ptr != end)
       return absent;
   }
-  bool fits = std::fabs(number) < 9.2e18;
-  return fits ? Value::integer(static_cast<int64_t>(number)) : absent;
+  if (std::isnan(number))
+    return absent;
+  if (std::fabs(number) > 9.2e18)
+    throw Error("int: the number is too large");
+  return Value::integer(static_cast<int64_t>(number));
 }
 
 Value toFloat(const Value &value, const Arguments &arguments, Environment &) {
   Parameters p("float", arguments, {"default"});
+  if (value.isUndefined())
+    throwUndefined(value);
   if (value.isNumber())
     return Value::number(value.asNumber());
   if (value.isString()) {
@@ -322,7 +346,8 @@ Value dictSorted(const Value &value, const Arguments &arguments,
                  Environment &environment) {
   takesNothing("dictsort", arguments);
   std::vector<std::pair<Value, Value>> keyed;
-  for (const Value &pair : items(value, {}, environment).items())
+  Value pairs = items(value, {}, environment);
+  for (const Value &pair : pairs.items())
     keyed.emplace_back(sortKey(pair.items()[0], false), pair);
   sortByKey(keyed, false);
   Values result;
@@ -352,6 +377,12 @@ Value unique(const Value &value, const Arguments &arguments,
   return Value::list(std::move(result));
 }
 
+/// map, select and their like go through any value, and find nothing in one
+/// that counts as false.
+Values itemsOf(const Value &value, Environment &environment) {
+  return value.truthy() ? value.iterate(environment.budget) : Values();
+}
+
 /// map(attribute="name", default=...) or map("filter", ...).
 Value mapped(const Value &value, const Arguments &arguments,
              Environment &environment) {
@@ -365,7 +396,7 @@ Value mapped(const Value &value, const Arguments &arguments,
     name = rest.positional[0].asString();
     rest.positional.erase(rest.positional.begin());
   }
-  for (const Value &item : value.iterate(environment.budget)) {
+  for (const Value &item : itemsOf(value, environment)) {
     if (!byAttribute) {
       result.push_back(applyFilter(name, item, rest, environment));
       continue;
@@ -401,7 +432,7 @@ Value selected(const Value &value, const Arguments &arguments,
     test = name.asString();
   }
   Values result;
-  for (const Value &item : value.iterate(environment.budget)) {
+  for (const Value &item : itemsOf(value, environment)) {
     environment.budget.step();
     Value tested = ByAttribute ? atPath(item, path, environment) : item;
     bool holds = test ? applyTest(*test, tested, rest) : tested.truthy();
@@ -449,7 +480,7 @@ Value applyFilter(const std::string &name, const Value &operand,
       {"selectattr", selected<true, true>},
       {"sort", sorted},
       {"string", toText},
-      {"title", changedCase<Case::Title>},
+      {"title", title},
       {"tojson", json},
       {"trim", trim},
       {"unique", unique},

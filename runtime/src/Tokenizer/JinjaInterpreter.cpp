@@ -209,7 +209,7 @@ Values Interpreter::loopItems(const Stmt &stmt) {
 }
 
 /// The variable `loop` for item `i`.
-static Value loopVariable(const Values &items, size_t i, unsigned loopDepth) {
+static Value loopVariable(const Values &items, size_t i) {
   auto count = static_cast<int64_t>(items.size());
   auto index = static_cast<int64_t>(i);
   Dict loop;
@@ -220,8 +220,9 @@ static Value loopVariable(const Values &items, size_t i, unsigned loopDepth) {
   loop.set("first", Value::boolean(i == 0));
   loop.set("last", Value::boolean(i + 1 == items.size()));
   loop.set("length", Value::integer(count));
-  loop.set("depth", Value::integer(loopDepth));
-  loop.set("depth0", Value::integer(loopDepth - 1));
+  // Only recursive loops have a depth.
+  loop.set("depth", Value::integer(1));
+  loop.set("depth0", Value::integer(0));
   loop.set("previtem", i ? items[i - 1] : Value::undefined("previtem"));
   loop.set("nextitem",
            i + 1 < items.size() ? items[i + 1] : Value::undefined("nextitem"));
@@ -238,14 +239,11 @@ Flow Interpreter::executeFor(const Stmt &stmt) {
   Values items = loopItems(stmt);
   if (items.empty())
     return stmt.bodies.size() > 1 ? execute(stmt.bodies[1]) : Flow::Normal;
-  auto isLoop = [](const Dict &scope) { return scope.find("loop") != nullptr; };
-  auto loopDepth = static_cast<unsigned>(
-      1 + std::count_if(scopes.begin() + static_cast<ptrdiff_t>(frame),
-                        scopes.end(), isLoop));
   for (size_t i = 0; i < items.size(); ++i) {
-    environment.budget.step();
+    // The loop variable has a dozen parts.
+    environment.budget.step(10);
     Scope scope(*this);
-    scopes.back().set("loop", loopVariable(items, i, loopDepth));
+    scopes.back().set("loop", loopVariable(items, i));
     assign(stmt, items[i]);
     if (execute(stmt.bodies[0]) == Flow::Break)
       break;

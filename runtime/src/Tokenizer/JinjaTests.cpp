@@ -27,13 +27,13 @@ bool isCased(const std::string &text, bool upper) {
   return any;
 }
 
-bool isDivisible(const Value &value, const Value &divisor) {
-  if (!value.isInteger() || !divisor.isInteger())
-    throw Error("divisibility is tested between integers");
-  if (divisor.asInteger() == 0)
-    throw Error("division by zero");
-  return divisor.asInteger() == -1 ||
-         value.asInteger() % divisor.asInteger() == 0;
+/// value % divisor == remainder
+bool leaves(const Value &value, const Value &divisor, int64_t remainder) {
+  if (!value.isNumber() || !divisor.isNumber())
+    throw Error("divisibility is tested between numbers");
+  Budget unused;
+  return equal(arithmetic(BinaryOp::Modulo, value, divisor, unused),
+               Value::integer(remainder));
 }
 
 /// Identity: for the values of a template the same kind and content.
@@ -61,7 +61,7 @@ std::optional<bool> applyBinaryTest(std::string_view name, const Value &value,
   if (name == "sameas")
     return isSame(value, other);
   if (name == "divisibleby")
-    return isDivisible(value, other);
+    return leaves(value, other, 0);
   return std::nullopt;
 }
 
@@ -96,9 +96,9 @@ std::optional<bool> applyUnaryTest(std::string_view name, const Value &value) {
   if (name == "callable")
     return value.is(Kind::Function);
   if (name == "odd")
-    return !isDivisible(value, Value::integer(2));
+    return leaves(value, Value::integer(2), 1);
   if (name == "even")
-    return isDivisible(value, Value::integer(2));
+    return leaves(value, Value::integer(2), 0);
   if (name == "lower")
     return isCased(value.str(), false);
   if (name == "upper")

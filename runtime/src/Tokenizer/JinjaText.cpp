@@ -72,7 +72,7 @@ splitAtSpace(std::string_view text, int64_t limit, bool fromRight) {
   text = strip(text, nullptr, !fromRight, fromRight);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
-      parts.push_back(strip(text, nullptr, fromRight, !fromRight));
+      parts.push_back(text);
       break;
     }
     std::string_view rest = text;

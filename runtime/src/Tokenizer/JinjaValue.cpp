@@ -19,9 +19,10 @@ namespace llqrt::tok::jinja {
 static constexpr uint32_t kMaxDepth = 100;
 static constexpr uint32_t kMaxWeight = 1u << 28;
 
-void Budget::step() {
-  if (stepsLeft-- == 0)
+void Budget::step(uint64_t count) {
+  if (count > stepsLeft)
     throw Error("the template takes too long");
+  stepsLeft -= count;
 }
 
 void Budget::allocate(uint64_t bytes) {
@@ -305,7 +306,8 @@ bool less(const Value &a, const Value &b) {
   // The order of UTF-8 is that of the code points.
   if (a.isString() && b.isString())
     return a.asString() < b.asString();
-  if (a.is(Value::Kind::Sequence) && b.is(Value::Kind::Sequence)) {
+  if (a.is(Value::Kind::Sequence) && b.is(Value::Kind::Sequence) &&
+      a.asSequence().isTuple == b.asSequence().isTuple) {
     const Values &left = a.items(), &right = b.items();
     for (size_t i = 0; i < std::min(left.size(), right.size()); ++i)
       if (!equal(left[i], right[i]))

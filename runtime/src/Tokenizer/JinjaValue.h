@@ -30,12 +30,13 @@ using Values = std::vector<Value>;
 /// model file and may be hostile or broken.
 class Budget {
 public:
-  /// Pays for one step of evaluation, and for `bytes` of new text or values.
-  void step();
+  /// Pays for `count` steps of evaluation, and for `bytes` of new text or
+  /// values.
+  void step(uint64_t count = 1);
   void allocate(uint64_t bytes);
 
 private:
-  uint64_t stepsLeft = 20'000'000;
+  uint64_t stepsLeft = 4'000'000;
   uint64_t bytesLeft = uint64_t(1) << 29;
 };
 
@@ -199,7 +200,8 @@ enum class BinaryOp {
 };
 Value arithmetic(BinaryOp op, const Value &a, const Value &b, Budget &budget);
 
-/// `object[key]`, and `object[start:stop:step]` where absent parts are none.
+/// `object[key]`, undefined where there is nothing, and
+/// `object[start:stop:step]`, where absent parts are none.
 Value subscript(const Value &object, const Value &key);
 Value slice(const Value &object, const Value &start, const Value &stop,
             const Value &step, Budget &budget);

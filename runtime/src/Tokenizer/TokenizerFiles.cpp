@@ -198,9 +198,10 @@ TokenizerSpec readTokenizerFiles(const std::string &path) {
   side.modelConfig = readIfPresent(directory / "config.json");
   side.chatTemplate = readIfPresent(directory / "chat_template.jinja");
 
-  // The content decides, so that a file may have any name.
+  // The content decides where the name does not.
   size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
-  bool isJson = first != std::string::npos && text[first] == '{';
+  bool isJson = file.extension() == ".json" ||
+                (first != std::string::npos && text[first] == '{');
   if (!isJson && text.substr(0, 64).find("<unk>") != std::string::npos)
     throw Error(file.string() + ": a SentencePiece model is not supported, "
                                 "give the tokenizer.json of this model");

@@ -15,12 +15,18 @@
 namespace llqrt::tok {
 namespace {
 
-[[noreturn]] void fail(const std::string &what) {
-  throw Error("tokenizer.json: " + what);
+/// What messages call the parts of the file.
+constexpr const char *kNormalizer = "tokenizer.json: normalizer";
+constexpr const char *kPreTokenizer = "tokenizer.json: pre_tokenizer";
+constexpr const char *kDecoder = "tokenizer.json: decoder";
+constexpr const char *kPostProcessor = "tokenizer.json: post_processor";
+
+[[noreturn]] void fail(const char *part, const std::string &what) {
+  throw Error(std::string(part) + what);
 }
 
 [[noreturn]] void unsupported(const char *part, const std::string &type) {
-  fail(std::string(part) + " '" + excerpt(type) + "' is not supported");
+  fail(part, " '" + excerpt(type) + "' is not supported");
 }
 
 /// The members of a "Sequence", or `item` alone. Sequences inside a sequence
@@ -32,16 +38,16 @@ void flatten(const Json &item, const char *part, const char *listKey,
     return;
   }
   if (depth == kMaxSteps)
-    fail(std::string(part) + " is nested too deeply");
+    fail(part, " is nested too deeply");
   for (const Json &inner : arrayMember(item, listKey, part))
     flatten(inner, part, listKey, items, depth + 1);
 }
 
-std::vector<const Json *> flattened(const Json &root, const char *key,
-                                    const char *listKey) {
+std::vector<const Json *> flattened(const Json &root, const char *part,
+                                    const char *key, const char *listKey) {
   std::vector<const Json *> items;
   if (const Json *item = findMember(root, key))
-    flatten(*item, key, listKey, items);
+    flatten(*item, part, listKey, items);
   return items;
 }
 
@@ -53,7 +59,7 @@ std::string patternMember(const Json &object, const char *part, bool &literal) {
         literal = key[0] == 'S';
         return stringMember(*pattern, key, part);
       }
-  fail(std::string(part) + ": 'pattern' is neither a String nor a Regex");
+  fail(part, ": 'pattern' is neither a String nor a Regex");
 }
 
 TextStep splitStep(std::string pattern, SplitBehavior behavior) {
@@ -88,15 +94,16 @@ TextStep readReplace(const Json &item, const char *part) {
 }
 
 void readNormalizer(const Json &root, TokenizerSpec &spec) {
-  for (const Json *item : flattened(root, "normalizer", "normalizers")) {
-    std::string type = typeOf(*item, "normalizer");
+  for (const Json *item :
+       flattened(root, kNormalizer, "normalizer", "normalizers")) {
+    std::string type = typeOf(*item, kNormalizer);
     if (type == "Prepend")
       spec.normalizer.push_back(
-          prefixStep(stringMember(*item, "prepend", "normalizer")));
+          prefixStep(stringMember(*item, "prepend", kNormalizer)));
     else if (type == "Replace")
-      spec.normalizer.push_back(readReplace(*item, "normalizer"));
+      spec.normalizer.push_back(readReplace(*item, kNormalizer));
     else
-      unsupported("normalizer", type);
+      unsupported(kNormalizer, type);
   }
 }
 
@@ -107,7 +114,7 @@ SplitBehavior readBehavior(const std::string &name) {
   for (size_t i = 0; i < std::size(names); ++i)
     if (names[i] == name)
       return static_cast<SplitBehavior>(i);
-  fail("pre_tokenizer: split behavior '" + excerpt(name) + "' is unknown");
+  fail(kPreTokenizer, ": split behavior '" + excerpt(name) + "' is unknown");
 }
 
 struct Metaspace {
@@ -120,7 +127,7 @@ Metaspace readMetaspace(const Json &item, const char *part) {
   Metaspace result;
   result.replacement = stringMember(item, "replacement", part);
   if (result.replacement.empty())
-    fail(std::string(part) + ": Metaspace has no 'replacement'");
+    fail(part, ": Metaspace has no 'replacement'");
   result.scheme = stringMember(item, "prepend_scheme", part);
   if (!boolMember(item, "add_prefix_space", true, part))
     result.scheme = "never";
@@ -128,20 +135,20 @@ Metaspace readMetaspace(const Json &item, const char *part) {
     result.scheme = "always";
   if (result.scheme != "always" && result.scheme != "first" &&
       result.scheme != "never")
-    fail(std::string(part) + ": prepend_scheme '" + excerpt(result.scheme) +
-         "' is unknown");
+    fail(part, ": prepend_scheme '" + excerpt(result.scheme) + "' is unknown");
   return result;
 }
 
 void readPreTokenizer(const Json &root, TokenizerSpec &spec) {
-  constexpr const char *part = "pre_tokenizer";
+  constexpr const char *part = kPreTokenizer;
   std::vector<TextStep> &steps = spec.preTokenizer;
   bool isByteLevel = false;
-  for (const Json *item : flattened(root, part, "pretokenizers")) {
+  for (const Json *item :
+       flattened(root, part, "pre_tokenizer", "pretokenizers")) {
     std::string type = typeOf(*item, part);
     if (isByteLevel)
-      fail("pre_tokenizer '" + excerpt(type) +
-           "' behind ByteLevel is not supported");
+      fail(kPreTokenizer,
+           " '" + excerpt(type) + "' behind ByteLevel is not supported");
     if (type == "Split") {
       bool literal = false;
       std::string pattern = patternMember(*item, part, literal);
@@ -189,15 +196,17 @@ void readPreTokenizer(const Json &root, TokenizerSpec &spec) {
 
 void readDecoder(const Json &root, TokenizerSpec &spec) {
   using LeadingSpace = DecoderSpec::LeadingSpace;
-  constexpr const char *part = "decoder";
-  std::vector<const Json *> items = flattened(root, part, "decoders");
+  constexpr const char *part = kDecoder;
+  std::vector<const Json *> items =
+      flattened(root, part, "decoder", "decoders");
   if (items.empty())
-    fail("'decoder' is missing");
+    fail(kDecoder, " is missing");
   if (spec.alphabet == Alphabet::Bytes) {
     std::string type = typeOf(*items[0], part);
     if (items.size() != 1 || type != "ByteLevel")
-      fail("decoder '" + excerpt(type) +
-           "' does not fit the pre-tokenizer, only ByteLevel does");
+      fail(kDecoder,
+           " '" + excerpt(type) +
+               "' does not fit the pre-tokenizer, only ByteLevel does");
     return;
   }
   // The order that is meant by the fields of DecoderSpec: separators and bytes
@@ -240,43 +249,43 @@ void appendTemplateToken(const Json &processor, const std::string &name,
   const Json *tokens = findMember(processor, "special_tokens");
   const Json *token = tokens ? findMember(*tokens, name.c_str()) : nullptr;
   if (!token)
-    fail("post_processor: '" + excerpt(name) +
-         "' is not among its special_tokens");
-  for (const Json &id : arrayMember(*token, "ids", "post_processor"))
-    ids.push_back(static_cast<int32_t>(tokenId(id, "post_processor")));
+    fail(kPostProcessor,
+         ": '" + excerpt(name) + "' is not among its special_tokens");
+  for (const Json &id : arrayMember(*token, "ids", kPostProcessor))
+    ids.push_back(static_cast<int32_t>(tokenId(id, kPostProcessor)));
 }
 
 void readTemplate(const Json &processor, TokenizerSpec &spec) {
   std::vector<int32_t> before, after;
   bool seenText = false;
-  for (const Json &item : arrayMember(processor, "single", "post_processor")) {
+  for (const Json &item : arrayMember(processor, "single", kPostProcessor)) {
     if (findMember(item, "Sequence")) {
       if (seenText)
-        fail("post_processor: the template contains the text twice");
+        fail(kPostProcessor, ": the template contains the text twice");
       seenText = true;
     } else if (const Json *token = findMember(item, "SpecialToken")) {
-      appendTemplateToken(processor,
-                          stringMember(*token, "id", "post_processor"),
+      appendTemplateToken(processor, stringMember(*token, "id", kPostProcessor),
                           seenText ? after : before);
     } else {
-      fail("post_processor: the template contains something that is neither "
-           "text nor a special token");
+      fail(kPostProcessor, ": the template contains something that is neither "
+                           "text nor a special token");
     }
   }
   if (!seenText)
-    fail("post_processor: the template does not contain the text");
+    fail(kPostProcessor, ": the template does not contain the text");
   // A later processor goes around what earlier ones made.
   spec.prefix.insert(spec.prefix.begin(), before.begin(), before.end());
   spec.suffix.insert(spec.suffix.end(), after.begin(), after.end());
 }
 
 void readPostProcessor(const Json &root, TokenizerSpec &spec) {
-  for (const Json *item : flattened(root, "post_processor", "processors")) {
-    std::string type = typeOf(*item, "post_processor");
+  for (const Json *item :
+       flattened(root, kPostProcessor, "post_processor", "processors")) {
+    std::string type = typeOf(*item, kPostProcessor);
     if (type == "TemplateProcessing")
       readTemplate(*item, spec);
     else if (type != "ByteLevel") // ByteLevel changes offsets, never tokens.
-      unsupported("post_processor", type);
+      unsupported(kPostProcessor, type);
   }
 }
 
