@@ -3,7 +3,8 @@
 // Runs every LLaMA graph <folder>/<name>/model.onnx with its golden ids and
 // compares the logits with golden ones (golden_logits.npy and
 // golden_logits_ids.json beside the graph or two folders above). The folder is
-// that of the bundled model; LLQ_ONNX_MODELS names another one.
+// that of the bundled model in the build tree, where the graphs have their
+// weights; LLQ_ONNX_MODELS names another one.
 //
 // SPDX-License-Identifier: Apache-2.0
 //===----------------------------------------------------------------------===//
@@ -67,13 +68,12 @@ protected:
       for (const auto &entry : tensor.external_data())
         if (entry.key() == "location" &&
             !fs::exists(GetParam() / entry.value()))
-          GTEST_SKIP() << "weights " << entry.value() << " are not here";
+          FAIL() << "weights " << entry.value() << " are not here";
     fs::path idsPath = findGolden(GetParam(), "golden_logits_ids.json");
     std::ifstream stream(idsPath);
     nlohmann::json list = nlohmann::json::parse(stream, nullptr, false);
     golden = readNpy(findGolden(GetParam(), "golden_logits.npy"));
-    if (!list.is_array() || golden.empty())
-      GTEST_SKIP() << "no golden logits";
+    ASSERT_TRUE(list.is_array() && !golden.empty()) << "no golden logits";
     ids = list.get<std::vector<int64_t>>();
   }
 
@@ -159,7 +159,7 @@ TEST_P(ModelTest, LogitsAgreeWithCache) {
   for (const auto &input : model.graph().input())
     hasCache |= input.name().starts_with("past_key_values.");
   if (!hasCache)
-    GTEST_SKIP() << "the graph has no cache";
+    return; // nothing to check
   int64_t end = int64_t(ids.size());
   int64_t middle = end * 2 / 3;
   Tensors first = run(0, middle, {});
