@@ -19,7 +19,7 @@ using namespace mlir;
 using namespace llq;
 
 /// How far ahead of its use a weight is asked for.
-static constexpr int64_t kPrefetchBytes = 512;
+static constexpr int64_t kPrefetchBytes = 1024;
 
 QuantizedRow::QuantizedRow(int64_t columns) {
   int64_t padded = getPaddedColumns(columns);
@@ -88,22 +88,28 @@ public:
 private:
   using Epilogue = LinearKernel::Epilogue;
 
-  /// Sums of rows [row0, row0 + lanes) of a tile for `count` tokens from the
-  /// row `x` on.
-  SmallVector<Value> tile(Value tile, Value x, int64_t count, int64_t row0);
+  /// Rows [row, row + lanes) of a tile.
+  struct Strip {
+    Value tile;
+    int64_t row;
+  };
+
+  /// Sums of strips for `count` tokens from the row `x` on.
+  SmallVector<Value> products(ArrayRef<Strip> strips, Value x, int64_t count);
+  void compute(Value item, int64_t items, Value token, int64_t count);
   /// One block, for the int8 form: adds to `sums` (by token) the products
   /// scaled by the activations' scales.
-  void blockInt8(Value tile, Value x, Value block, Value zero, int64_t row0,
+  void blockInt8(const Strip &strip, Value x, Value block, Value zero,
                  MutableArrayRef<Value> sums);
   /// A block that holds several units: adds to the final sums.
-  void splitBlockInt8(Value tile, Value x, Value block, int64_t row0,
+  void splitBlockInt8(const Strip &strip, Value x, Value block,
                       MutableArrayRef<Value> sums);
   Value dot(ArrayRef<Value> codes, Value x, int64_t firstStep);
   Value dotPairs(ArrayRef<Value> codes, Value x, int64_t firstStep);
   Value activationBytes(Value x, int64_t step);
-  void blockF32(Value tile, Value x, Value block, ArrayRef<Value> zeros,
+  void blockF32(const Strip &strip, Value x, Value block, ArrayRef<Value> zeros,
                 MutableArrayRef<Value> sums);
-  void splitBlockF32(Value tile, Value x, Value block,
+  void splitBlockF32(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
   void prefetch(Value tile, Value block);
   void finish(Value token, Value column, ArrayRef<Value> first,
@@ -188,11 +194,11 @@ Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
   return total;
 }
 
-void LinearEmitter::blockInt8(Value tile, Value x, Value block, Value zero,
-                              int64_t row0, MutableArrayRef<Value> sums) {
+void LinearEmitter::blockInt8(const Strip &strip, Value x, Value block,
+                              Value zero, MutableArrayRef<Value> sums) {
   VectorType floats = b.f32x(lanes);
   SmallVector<Value> codes =
-      decoder->codes(b, tile, block, 4 * row0, 4 * lanes);
+      decoder->codes(b, strip.tile, block, 4 * strip.row, 4 * lanes);
   Value columns = b.advance(x, b.mul(block, kBlockColumns));
   Value groups = b.advance(x, b.mul(block, 4));
   for (auto [t, sum] : llvm::enumerate(sums)) {
@@ -208,19 +214,19 @@ void LinearEmitter::blockInt8(Value tile, Value x, Value block, Value zero,
   }
 }
 
-void LinearEmitter::splitBlockInt8(Value tile, Value x, Value block,
-                                   int64_t row0, MutableArrayRef<Value> sums) {
+void LinearEmitter::splitBlockInt8(const Strip &strip, Value x, Value block,
+                                   MutableArrayRef<Value> sums) {
   VectorType floats = b.f32x(lanes);
   int64_t units = kBlockColumns / decoder->unitColumns;
   SmallVector<Value> codes =
-      decoder->codes(b, tile, block, 4 * row0, 4 * lanes);
+      decoder->codes(b, strip.tile, block, 4 * strip.row, 4 * lanes);
   SmallVector<Value> ones(8 / units, b.splat(b.i8x(4 * lanes), int64_t(1)));
   Value columns = b.advance(x, b.mul(block, kBlockColumns));
   Value groups = b.advance(x, b.mul(block, 4));
   for (int64_t u = 0; u < units; ++u) {
     Value unit = b.add(b.mul(block, units), u);
-    Value scale = decoder->scale(b, tile, unit, row0, lanes);
-    Value zero = decoder->zero(b, tile, unit, row0, lanes);
+    Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
+    Value zero = decoder->zero(b, strip.tile, unit, strip.row, lanes);
     int64_t steps = 8 / units, first = u * steps;
     for (auto [t, sum] : llvm::enumerate(sums)) {
       int64_t at = t * xStride;
@@ -243,10 +249,10 @@ void LinearEmitter::splitBlockInt8(Value tile, Value x, Value block,
 //===----------------------------------------------------------------------===//
 
 /// Adds a block's products to two sums per token, even and odd columns apart.
-void LinearEmitter::blockF32(Value tile, Value x, Value block,
+void LinearEmitter::blockF32(const Strip &strip, Value x, Value block,
                              ArrayRef<Value> zeros,
                              MutableArrayRef<Value> sums) {
-  SmallVector<Value> columns = decoder->values(b, tile, block, zeros);
+  SmallVector<Value> columns = decoder->values(b, strip.tile, block, zeros);
   Value here = b.advance(x, b.mul(block, 4 * kBlockColumns));
   for (auto [c, values] : llvm::enumerate(columns))
     for (size_t t = 0; t < sums.size() / 2; ++t) {
@@ -257,16 +263,16 @@ void LinearEmitter::blockF32(Value tile, Value x, Value block,
     }
 }
 
-void LinearEmitter::splitBlockF32(Value tile, Value x, Value block,
+void LinearEmitter::splitBlockF32(const Strip &strip, Value x, Value block,
                                   MutableArrayRef<Value> sums) {
   int64_t units = kBlockColumns / decoder->unitColumns;
   SmallVector<Value> zeros, scales;
   for (int64_t u = 0; u < units; ++u) {
     Value unit = b.add(b.mul(block, units), u);
-    zeros.push_back(decoder->zero(b, tile, unit, 0, lanes));
-    scales.push_back(decoder->scale(b, tile, unit, 0, lanes));
+    zeros.push_back(decoder->zero(b, strip.tile, unit, 0, lanes));
+    scales.push_back(decoder->scale(b, strip.tile, unit, 0, lanes));
   }
-  SmallVector<Value> columns = decoder->values(b, tile, block, zeros);
+  SmallVector<Value> columns = decoder->values(b, strip.tile, block, zeros);
   Value here = b.advance(x, b.mul(block, 4 * kBlockColumns));
   for (size_t t = 0; t < sums.size(); ++t)
     for (int64_t u = 0; u < units; ++u) {
@@ -285,20 +291,28 @@ void LinearEmitter::splitBlockF32(Value tile, Value x, Value block,
 // A tile, and the kernel
 //===----------------------------------------------------------------------===//
 
-SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
-                                       int64_t row0) {
+/// All sums of `strips` in one pass over K: strip by strip, in each by token.
+SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
+                                           int64_t count) {
   VectorType floats = b.f32x(lanes);
-  SmallVector<Value> zeroSums(count, b.splat(floats, 0.0));
+  int64_t total = strips.size() * count;
+  SmallVector<Value> zeroSums(total, b.splat(floats, 0.0));
   Value blocks = b.i64(decoder->blocks), none = b.i64(0);
+  auto part = [](MutableArrayRef<Value> values, size_t strip, size_t size) {
+    return values.slice(strip * size, size);
+  };
 
   if (decoder->unitColumns < kBlockColumns)
     return b.loop(none, blocks, 1, zeroSums,
                   [&](Value block, ValueRange carried) {
                     KernelBuilder::Carried sums(carried);
-                    if (kernel.int8)
-                      splitBlockInt8(tile, x, block, row0, sums);
-                    else
-                      splitBlockF32(tile, x, block, sums);
+                    for (auto [s, strip] : llvm::enumerate(strips)) {
+                      auto mine = part(sums, s, count);
+                      if (kernel.int8)
+                        splitBlockInt8(strip, x, block, mine);
+                      else
+                        splitBlockF32(strip, x, block, mine);
+                    }
                     return sums;
                   });
 
@@ -306,16 +320,21 @@ SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
   // multiply-add need not wait for the one before it.
   int64_t perToken = kernel.int8 ? 1 : 2;
   auto unitSums = [&](Value unit, Value first, Value last) {
-    Value zero = decoder->zero(b, tile, unit, row0, lanes);
-    SmallVector<Value> init(count * perToken, b.splat(floats, 0.0));
+    SmallVector<Value> zeros;
+    for (const Strip &strip : strips)
+      zeros.push_back(decoder->zero(b, strip.tile, unit, strip.row, lanes));
+    SmallVector<Value> init(total * perToken, b.splat(floats, 0.0));
     auto body = [&](Value block, ValueRange carried) {
       KernelBuilder::Carried sums(carried);
-      if (count == 1 && row0 == 0)
-        prefetch(tile, block);
-      if (kernel.int8)
-        blockInt8(tile, x, block, zero, row0, sums);
-      else
-        blockF32(tile, x, block, zero, sums);
+      for (auto [s, strip] : llvm::enumerate(strips)) {
+        if (count == 1 && strip.row == 0)
+          prefetch(strip.tile, block);
+        auto mine = part(sums, s, count * perToken);
+        if (kernel.int8)
+          blockInt8(strip, x, block, zeros[s], mine);
+        else
+          blockF32(strip, x, block, zeros[s], mine);
+      }
       return sums;
     };
     SmallVector<Value> sums = decoder->unitColumns == kBlockColumns
@@ -324,15 +343,19 @@ SmallVector<Value> LinearEmitter::tile(Value tile, Value x, int64_t count,
     if (perToken == 1)
       return sums;
     SmallVector<Value> joined;
-    for (int64_t t = 0; t < count; ++t)
+    for (int64_t t = 0; t < total; ++t)
       joined.push_back(b.addf(sums[2 * t], sums[2 * t + 1]));
     return joined;
   };
   auto addUnit = [&](Value unit, Value first, Value last, ValueRange carried) {
-    KernelBuilder::Carried result;
-    Value scale = decoder->scale(b, tile, unit, row0, lanes);
-    for (auto [sum, total] : llvm::zip(unitSums(unit, first, last), carried))
-      result.push_back(scale ? b.fma(sum, scale, total) : b.addf(sum, total));
+    KernelBuilder::Carried result(carried);
+    SmallVector<Value> sums = unitSums(unit, first, last);
+    for (auto [s, strip] : llvm::enumerate(strips)) {
+      Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
+      for (int64_t i = s * count, e = i + count; i < e; ++i)
+        result[i] = scale ? b.fma(sums[i], scale, result[i])
+                          : b.addf(sums[i], result[i]);
+    }
     return result;
   };
 
@@ -377,6 +400,41 @@ void LinearEmitter::finish(Value token, Value column, ArrayRef<Value> first,
   }
 }
 
+/// Tokens [token, token + count) of items [item, item + items).
+void LinearEmitter::compute(Value item, int64_t items, Value token,
+                            int64_t count) {
+  bool pairs = kernel.epilogue == Epilogue::SwiGLU;
+  int64_t tiles = pairs ? 2 : 1;
+  SmallVector<Strip> strips;
+  for (int64_t i = 0; i < items * tiles; ++i) {
+    Value index = b.add(b.mul(item, tiles), i);
+    Value tile = b.advance(weight, b.mul(index, decoder->tileBytes));
+    for (int64_t row = 0; row < kTileRows; row += lanes)
+      strips.push_back({tile, row});
+  }
+  // A single token is bound by memory: all strips at once keep several streams
+  // of it going. Many tokens are bound by registers: one strip at a time.
+  Value rows = b.advance(x, b.mul(token, xStride));
+  SmallVector<Value> sums;
+  if (count == 1)
+    sums = products(strips, rows, 1);
+  else
+    for (const Strip &strip : strips)
+      sums.append(products(strip, rows, count));
+
+  int64_t perTile = kTileRows / lanes;
+  auto sumsOf = [&](int64_t strip) {
+    return ArrayRef(sums).slice(strip * count, count);
+  };
+  for (int64_t i = 0; i < items; ++i)
+    for (int64_t n = 0; n < perTile; ++n) {
+      int64_t strip = i * tiles * perTile + n;
+      Value column = b.add(b.mul(b.add(item, i), kTileRows), n * lanes);
+      finish(token, column, sumsOf(strip),
+             pairs ? sumsOf(strip + perTile) : ArrayRef<Value>());
+    }
+}
+
 void LinearEmitter::emit() {
   int64_t next = 0;
   x = b.buffer(next++);
@@ -387,22 +445,24 @@ void LinearEmitter::emit() {
     residual = b.buffer(next++);
   y = b.buffer(next++);
 
-  bool pairs = kernel.epilogue == Epilogue::SwiGLU;
-  int64_t itemBytes = decoder->tileBytes * (pairs ? 2 : 1);
-  b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
-    Value first = b.advance(weight, b.mul(item, itemBytes));
-    int64_t tokens = kernel.int8 ? b.level.tokensInt8 : b.level.tokensF32;
-    b.tokenLoop(tokens, [&](Value token, int64_t count) {
-      Value rows = b.advance(x, b.mul(token, xStride));
-      for (int64_t row0 = 0; row0 < kTileRows; row0 += lanes) {
-        SmallVector<Value> sums = tile(first, rows, count, row0), gated;
-        if (pairs)
-          gated = tile(b.advance(first, decoder->tileBytes), rows, count, row0);
-        Value column = b.add(b.mul(item, kTileRows), row0);
-        finish(token, column, sums, gated);
-      }
+  // Items that a single token takes at once: as many tiles as fill the
+  // registers with four sums.
+  int64_t tiles = kernel.epilogue == Epilogue::SwiGLU ? 2 : 1;
+  int64_t atOnce = std::max<int64_t>(1, b.level.vectorBytes / 16 / tiles);
+  int64_t most = kernel.int8 ? b.level.tokensInt8 : b.level.tokensF32;
+  auto run = [&](Value item, int64_t items) {
+    b.tokenLoop(most, [&](Value token, int64_t count) {
+      if (count == 1)
+        return compute(item, items, token, 1);
+      b.loop(item, b.add(item, items), 1,
+             [&](Value one) { compute(one, 1, token, count); });
     });
-  });
+  };
+  Value begin = b.itemBegin(), end = b.itemEnd();
+  Value split = b.add(begin, b.mul(b.div(b.sub(end, begin), atOnce), atOnce));
+  b.loop(begin, split, atOnce, [&](Value item) { run(item, atOnce); });
+  if (atOnce > 1)
+    b.loop(split, end, 1, [&](Value item) { run(item, 1); });
 }
 
 void LinearKernel::emit(ModuleOp module, const CPULevel &level) const {
