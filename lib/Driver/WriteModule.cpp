@@ -1,0 +1,66 @@
+//===- WriteModule.cpp - Writes modules to files --------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Driver/WriteModule.h"
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Support/WeightData.h"
+
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/IR/AsmState.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace llq;
+
+llvm::Error llq::writeModule(ModuleOp module, StringRef path) {
+  bool text = path == "-" || llvm::sys::path::extension(path) == ".mlir";
+  return llvm::writeToOutput(path, [&](llvm::raw_ostream &os) -> llvm::Error {
+    if (text)
+      module.print(os);
+    else if (failed(writeBytecodeToFile(module, os)))
+      return llvm::createStringError("cannot write bytecode to " + path);
+    os.flush();
+    return llvm::Error::success();
+  });
+}
+
+llvm::Error llq::embedExternalWeights(ModuleOp module) {
+  WeightReader reader;
+  llvm::Error error = llvm::Error::success();
+  int64_t count = 0;
+  // Equal weights stay one blob: a tied embedding is stored once.
+  DenseMap<Attribute, Attribute> embedded;
+  auto embed = [&](Attribute value) -> Attribute {
+    auto external = dyn_cast<ExternalAttr>(value);
+    if (!external || error)
+      return value;
+    Attribute &known = embedded[value];
+    if (known)
+      return known;
+    auto bytes = reader.copyBytes(external);
+    if (!bytes) {
+      error = bytes.takeError();
+      return value;
+    }
+    AsmResourceBlob blob = HeapAsmResourceBlob::allocateAndCopyWithAlign(
+        *bytes, /*align=*/64, /*dataIsMutable=*/false);
+    return known = DenseResourceElementsAttr::get(
+               external.getType(), "weight." + std::to_string(count++),
+               std::move(blob));
+  };
+  module.walk([&](Operation *op) {
+    if (auto weight = dyn_cast<WeightOp>(op)) {
+      weight.setValueAttr(cast<TypedAttr>(embed(weight.getValue())));
+    } else if (auto quantized = dyn_cast<QuantizedWeightOp>(op)) {
+      NamedAttrList components(quantized.getComponents());
+      for (NamedAttribute component : quantized.getComponents())
+        components.set(component.getName(), embed(component.getValue()));
+      quantized.setComponentsAttr(components.getDictionary(op->getContext()));
+    }
+  });
+  return error;
+}
