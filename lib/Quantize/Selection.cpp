@@ -26,22 +26,18 @@ static InFlightDiagnostic emitOptionError(ModuleOp module,
 
 FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
                                                     WeightOptions options,
-                                                    bool schemeGiven,
-                                                    GivenFlag symmetric) {
+                                                    bool symmetric) {
   StringRef method = pass.getArgument();
   method.consume_front("llq-quantize-");
   options.method = method.str();
 
-  using numerics::GridScheme;
-  GridScheme &scheme = options.grid.scheme;
-  if (symmetric.given) {
-    GridScheme implied =
-        symmetric.value ? GridScheme::Symmetric : GridScheme::Asymmetric;
-    if (schemeGiven && scheme != implied)
+  // Pipelines print every option, so the default of each has to go with every
+  // value of the other.
+  if (symmetric) {
+    if (options.grid.scheme == numerics::GridScheme::Signed)
       return emitOptionError(module, options)
-             << "symmetric=" << (symmetric.value ? "true" : "false")
-             << " contradicts scheme, give one of them";
-    scheme = implied;
+             << "symmetric=true contradicts scheme=signed, give one of them";
+    options.grid.scheme = numerics::GridScheme::Symmetric;
   }
 
   // `llq-quantize-rtn{bits=4 ...}`: what is in the braces, less the blanks that

@@ -45,15 +45,11 @@ struct WeightOptions {
 };
 
 namespace detail {
-/// Whether an option was given, and its value.
-struct GivenFlag {
-  bool given, value;
-};
-/// Adds the method and the text of its options; settles `symmetric`, if the
-/// pass has it, against `schemeGiven`.
-mlir::FailureOr<WeightOptions>
-finishOptions(mlir::Pass &pass, mlir::ModuleOp module, WeightOptions options,
-              bool schemeGiven = false, GivenFlag symmetric = {});
+/// Adds the method and the text of its options; `symmetric` settles the scheme.
+mlir::FailureOr<WeightOptions> finishOptions(mlir::Pass &pass,
+                                             mlir::ModuleOp module,
+                                             WeightOptions options,
+                                             bool symmetric = false);
 
 /// The options that td generates are protected members of the pass; naming them
 /// through a derived class is what makes them accessible.
@@ -71,13 +67,7 @@ template <typename Pass> struct OptionAccess : Pass {
     result.grid.scaleType = pass.*&OptionAccess::scaleType;
     result.grid.clip = pass.*&OptionAccess::clip;
   }
-  static bool isSchemeGiven(Pass &pass) {
-    return (pass.*&OptionAccess::scheme).hasValue();
-  }
-  static GivenFlag getSymmetric(Pass &pass) {
-    auto &option = pass.*&OptionAccess::symmetric;
-    return {option.hasValue(), option};
-  }
+  static bool isSymmetric(Pass &pass) { return pass.*&OptionAccess::symmetric; }
 };
 } // namespace detail
 
@@ -91,8 +81,7 @@ mlir::FailureOr<WeightOptions> getWeightOptions(Pass &pass,
   Access::getLayerOptions(pass, options);
   Access::getGridOptions(pass, options);
   return detail::finishOptions(pass, module, std::move(options),
-                               Access::isSchemeGiven(pass),
-                               Access::getSymmetric(pass));
+                               Access::isSymmetric(pass));
 }
 
 /// The same for a pass whose td says `layerOptions`: a method that has no

@@ -36,7 +36,7 @@ class QuantPass<string method>
         clEnumValN(::llq::numerics::GridScheme::Signed, "signed",
                    "signed codes of magnitude up to 2^(bits-1)-1"))}]>,
     Option<"symmetric", "symmetric", "bool", "false",
-      "true is scheme=symmetric, false is scheme=asymmetric">,
+      "true is scheme=symmetric">,
     Option<"scaleType", "scale-type", "::llq::numerics::ScaleType",
       "::llq::numerics::ScaleType::F16",
       "Type of the scales, to which they are rounded before codes are chosen",
