@@ -6,10 +6,11 @@
 PRESET ?= release
 JOBS ?= $(shell nproc)
 
-.PHONY: help dependencies configure build demo check clean
+.PHONY: help dependencies configure build demo check check-all clean
 help:
 	@echo 'make demo     packages, build, then import, quantize, compile and run the bundled model'
-	@echo 'make check    packages, build, all tests'
+	@echo 'make check    packages, build, tests'
+	@echo 'make check-all  the same and the sweeps over every kernel shape'
 	@echo 'make build    packages, build'
 	@echo 'make clean    remove the build of PRESET (now: $(PRESET); others: dev, asan)'
 
@@ -28,7 +29,11 @@ demo: configure
 	cmake --build --preset $(PRESET) --parallel $(JOBS) --target llq-tools
 	@scripts/demo build/$(PRESET)/bin
 
+# All tests but the sweeps over every kernel shape, which take half an hour.
 check: build
+	@scripts/run-tests $(PRESET) $(JOBS) -LE thorough
+
+check-all: build
 	@scripts/run-tests $(PRESET) $(JOBS)
 
 clean:
