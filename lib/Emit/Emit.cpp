@@ -38,6 +38,12 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
 class OutputFile {
 public:
   static llvm::Expected<OutputFile> create(const std::string &path) {
+    // Renaming would put the file in the place of a device or a pipe.
+    llvm::sys::fs::file_status status;
+    if (!llvm::sys::fs::status(path, status) &&
+        !llvm::sys::fs::is_regular_file(status))
+      return llvm::createStringError("cannot write " + path +
+                                     ": it is there and no regular file");
     auto file = llvm::sys::fs::TempFile::create(path + ".tmp-%%%%%%");
     if (!file)
       return llvm::createStringError("cannot create a file beside " + path +
@@ -47,6 +53,9 @@ public:
   OutputFile(OutputFile &&) = default;
   ~OutputFile() {
     if (os) {
+      // What is still buffered may fail too; a stream must not end in error.
+      os->flush();
+      os->clear_error();
       os.reset();
       llvm::consumeError(file.discard());
     }
@@ -167,16 +176,13 @@ static LogicalResult compileKernels(ModuleOp module, unsigned threads,
 }
 
 /// Everything behind code generation; errors without a location.
-static llvm::Error write(ModelHeader &header, const EmitOptions &options,
-                         EmitReport &report) {
-  auto file = OutputFile::create(options.output);
-  if (!file)
-    return file.takeError();
+static llvm::Error write(ModelHeader &header, OutputFile &file,
+                         const EmitOptions &options, EmitReport &report) {
   std::vector<char> placeholder = header.build();
-  file->skip(sizeof(llqrt_prelude) + placeholder.size());
+  file.skip(sizeof(llqrt_prelude) + placeholder.size());
 
   auto writeBytes = [&](ArrayRef<char> bytes) {
-    return file->segment([&](WeightPacker::Sink sink) { return sink(bytes); });
+    return file.segment([&](WeightPacker::Sink sink) { return sink(bytes); });
   };
   for (NativeCode &code : header.code) {
     auto region = writeBytes(code.bytes);
@@ -194,11 +200,16 @@ static llvm::Error write(ModelHeader &header, const EmitOptions &options,
   auto start = std::chrono::steady_clock::now();
   WeightPacker packer(options.threads);
   for (WeightSegment &weight : header.weights) {
-    auto region = file->segment([&](WeightPacker::Sink sink) {
+    auto region = file.segment([&](WeightPacker::Sink sink) {
       return packer.write(weight.buffer, sink);
     });
     if (!region)
       return region.takeError();
+    if (region->bytes() != uint64_t(weight.buffer.getBytes()))
+      return llvm::createStringError("weight " + weight.buffer.getName() +
+                                     " takes " + llvm::Twine(region->bytes()) +
+                                     " bytes, its buffer has " +
+                                     llvm::Twine(weight.buffer.getBytes()));
     weight.region = *region;
     report.weightBytes += region->bytes();
   }
@@ -207,11 +218,11 @@ static llvm::Error write(ModelHeader &header, const EmitOptions &options,
   std::vector<char> bytes = header.build();
   if (bytes.size() != placeholder.size())
     return llvm::createStringError("the header changed its size");
-  report.bytes = file->tell();
+  report.bytes = file.tell();
   llqrt_prelude prelude = makePrelude(bytes, report.bytes);
-  file->writeAt(0, {reinterpret_cast<const char *>(&prelude), sizeof(prelude)});
-  file->writeAt(sizeof(prelude), bytes);
-  return file->keep();
+  file.writeAt(0, {reinterpret_cast<const char *>(&prelude), sizeof(prelude)});
+  file.writeAt(sizeof(prelude), bytes);
+  return file.keep();
 }
 
 FailureOr<EmitReport> llq::emitModel(ModuleOp module,
@@ -220,6 +231,10 @@ FailureOr<EmitReport> llq::emitModel(ModuleOp module,
   ModelHeader header(module, options);
   if (failed(header.collect()))
     return failure();
+  // Before the work, so that a path which cannot be written fails at once.
+  auto file = OutputFile::create(options.output);
+  if (!file)
+    return module.emitError() << llvm::toString(file.takeError());
 
   auto start = std::chrono::steady_clock::now();
   if (failed(compileKernels(module, options.threads, header.code)))
@@ -227,7 +242,7 @@ FailureOr<EmitReport> llq::emitModel(ModuleOp module,
   report.codeSeconds = secondsSince(start);
   report.bitsPerWeight = header.getBitsPerWeight(/*total=*/false);
   report.bitsPerWeightTotal = header.getBitsPerWeight(/*total=*/true);
-  if (llvm::Error error = write(header, options, report))
+  if (llvm::Error error = write(header, *file, options, report))
     return module.emitError() << llvm::toString(std::move(error));
   return report;
 }

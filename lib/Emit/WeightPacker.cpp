@@ -128,20 +128,21 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
   for (int64_t first = 0, end = tiles.size(); first < end; first += batch) {
     int64_t count = std::min(batch, end - first);
     bytes.assign(count * tileBytes, 0);
+    // One error for a weight, however many tiles cannot be read.
     std::mutex mutex;
-    llvm::Error error = llvm::Error::success();
+    std::string message;
     pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         auto [part, index] = tiles[first + i];
         if (llvm::Error e = part->pack(index, bytes.data() + i * tileBytes)) {
           std::lock_guard<std::mutex> lock(mutex);
-          error = llvm::joinErrors(std::move(error), std::move(e));
+          message = llvm::toString(std::move(e));
           return;
         }
       }
     });
-    if (error)
-      return error;
+    if (!message.empty())
+      return llvm::createStringError(message);
     if (llvm::Error e = sink(bytes))
       return e;
   }
@@ -168,7 +169,12 @@ llvm::Error WeightPacker::writeVectors(PaddedVectorAttr vectors, Sink sink) {
 }
 
 llvm::Error WeightPacker::write(BufferOp buffer, Sink sink) {
-  if (auto packed = dyn_cast<PackedAttr>(*buffer.getContent()))
-    return writePacked(packed, sink);
-  return writeVectors(cast<PaddedVectorAttr>(*buffer.getContent()), sink);
+  auto packed = dyn_cast<PackedAttr>(*buffer.getContent());
+  llvm::Error error =
+      packed ? writePacked(packed, sink)
+             : writeVectors(cast<PaddedVectorAttr>(*buffer.getContent()), sink);
+  if (!error)
+    return error;
+  return llvm::createStringError("weight " + buffer.getName() + ": " +
+                                 llvm::toString(std::move(error)));
 }

@@ -27,6 +27,10 @@ struct TestEmitAssemblyPass
     return "Replace each module of kernels by its assembly on standard output";
   }
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerKernelDialects(registry);
+  }
+
   void runOnOperation() override {
     for (auto kernels :
          llvm::make_early_inc_range(getOperation().getOps<ModuleOp>())) {

@@ -20,9 +20,8 @@ using namespace llq::test;
 MLIRContext &llq::test::getContext() {
   static MLIRContext *context = [] {
     DialectRegistry registry;
-    registry.insert<LLQDialect, arith::ArithDialect, func::FuncDialect,
-                    LLVM::LLVMDialect, math::MathDialect, scf::SCFDialect,
-                    vector::VectorDialect>();
+    registry.insert<LLQDialect>();
+    registerKernelDialects(registry);
     registerCPULayouts(registry);
     registerCPUDecoders(registry);
     registerKernelDialects(registry);
