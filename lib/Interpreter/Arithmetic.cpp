@@ -16,11 +16,9 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Elementwise out = fn(a, b) over tensors of types A, B and R.
 template <typename A, typename B, typename R, typename Fn>
-void zip(const Tensor &a, const Tensor &b, MutableTensor &out, Fn fn) {
+static void zip(const Tensor &a, const Tensor &b, MutableTensor &out, Fn fn) {
   StridedLoop<2> loop(out.shape(), {broadcastStrides(a.shape(), out.shape()),
                                     broadcastStrides(b.shape(), out.shape())});
   R *result = out.data<R>();
@@ -36,6 +34,8 @@ void zip(const Tensor &a, const Tensor &b, MutableTensor &out, Fn fn) {
 /// The unsigned type in which T's arithmetic wraps without promotion to int.
 template <typename T>
 using Wrapping = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+
+namespace {
 
 struct AddFn {
   template <typename T> T operator()(T a, T b) const {
@@ -126,7 +126,9 @@ struct TruncModFn {
   }
 };
 
-bool isZeroFree(const Tensor &tensor) {
+} // namespace
+
+static bool isZeroFree(const Tensor &tensor) {
   bool zeroFree = true;
   visitInteger(tensor.type(), [&]<typename T>(T) {
     for (int64_t i = 0, e = tensor.numElements(); i < e; ++i)
@@ -137,8 +139,8 @@ bool isZeroFree(const Tensor &tensor) {
 
 /// fn(a, b) on widened operands of one type; the result stays wide.
 template <typename Fn>
-std::optional<MutableTensor> combine(OpContext &context, const Tensor &a,
-                                     const Tensor &b, Fn fn) {
+static std::optional<MutableTensor> combine(OpContext &context, const Tensor &a,
+                                            const Tensor &b, Fn fn) {
   std::optional<Shape> shape = broadcastShape(context, a.shape(), b.shape());
   if (!shape)
     return std::nullopt;
@@ -153,7 +155,7 @@ std::optional<MutableTensor> combine(OpContext &context, const Tensor &a,
 }
 
 template <typename Fn, bool divides = false>
-void evalBinary(OpContext &context) {
+static void evalBinary(OpContext &context) {
   const Tensor &a = context.input(0);
   if (!context.requireSameType(a, "the first operand", context.input(1),
                                "the second"))
@@ -168,7 +170,7 @@ void evalBinary(OpContext &context) {
     context.setOutputAs(0, std::move(*out), a.type());
 }
 
-void evalMod(OpContext &context) {
+static void evalMod(OpContext &context) {
   if (context.intAttribute("fmod", 0) != 0)
     evalBinary<TruncModFn, true>(context);
   else
@@ -177,7 +179,7 @@ void evalMod(OpContext &context) {
 
 /// Folds two or more operands; the result stays wide.
 template <typename Fn>
-std::optional<MutableTensor> foldOperands(OpContext &context) {
+static std::optional<MutableTensor> foldOperands(OpContext &context) {
   for (unsigned i = 1; i < context.numInputs(); ++i)
     if (!context.optionalInput(i))
       return context.failure("operand ", int64_t(i), " is missing");
@@ -202,14 +204,14 @@ std::optional<MutableTensor> foldOperands(OpContext &context) {
   return result;
 }
 
-template <typename Fn> void evalVariadic(OpContext &context) {
+template <typename Fn> static void evalVariadic(OpContext &context) {
   if (context.numInputs() == 1)
     return context.setOutput(0, context.input(0));
   if (std::optional<MutableTensor> out = foldOperands<Fn>(context))
     context.setOutputAs(0, std::move(*out), context.input(0).type());
 }
 
-void evalMean(OpContext &context) {
+static void evalMean(OpContext &context) {
   if (!context.requireFloat(context.input(0), "the first operand"))
     return;
   if (context.numInputs() == 1)
@@ -226,7 +228,7 @@ void evalMean(OpContext &context) {
 
 /// Integer powers by squaring, wrapping around. A negative exponent gives the
 /// truncated quotient, which is 0 unless the base is 1 or -1.
-template <typename T> T integerPower(T base, int64_t exponent) {
+template <typename T> static T integerPower(T base, int64_t exponent) {
   if (exponent < 0) {
     if (base == T(1))
       return T(1);
@@ -242,7 +244,7 @@ template <typename T> T integerPower(T base, int64_t exponent) {
   return T(result);
 }
 
-void evalPow(OpContext &context) {
+static void evalPow(OpContext &context) {
   const Tensor &base = context.input(0);
   const Tensor &exponent = context.input(1);
   std::optional<Tensor> wideBase = context.widened(base);
@@ -285,7 +287,7 @@ void evalPow(OpContext &context) {
 
 /// Comparisons: numbers, and bool for equality.
 template <typename Fn, bool allowsBool = false>
-void evalCompare(OpContext &context) {
+static void evalCompare(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   if (!context.requireSameType(a, "the first operand", b, "the second"))
@@ -315,7 +317,7 @@ void evalCompare(OpContext &context) {
 }
 
 /// And, Or, Xor of truth values.
-template <typename Fn> void evalLogic(OpContext &context) {
+template <typename Fn> static void evalLogic(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   if (!context.requireType(a, "the first operand", {ElementType::Bool}) ||
@@ -334,7 +336,7 @@ template <typename Fn> void evalLogic(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-template <typename Fn> void evalBitwise(OpContext &context) {
+template <typename Fn> static void evalBitwise(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   if (!context.requireSameType(a, "the first operand", b, "the second"))
@@ -353,7 +355,7 @@ template <typename Fn> void evalBitwise(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalWhere(OpContext &context) {
+static void evalWhere(OpContext &context) {
   const Tensor &condition = context.input(0);
   const Tensor &a = context.input(1);
   const Tensor &b = context.input(2);
@@ -386,7 +388,7 @@ void evalWhere(OpContext &context) {
 }
 
 /// min(high, max(x, low)) with bounds as operands.
-void evalClip(OpContext &context) {
+static void evalClip(OpContext &context) {
   const Tensor &input = context.input(0);
   std::optional<Tensor> result = context.widened(input);
   for (unsigned i : {1u, 2u}) {
@@ -418,7 +420,7 @@ void evalClip(OpContext &context) {
 }
 
 /// Clip with bounds as attributes (before version 11).
-void evalClipOfAttributes(OpContext &context) {
+static void evalClipOfAttributes(OpContext &context) {
   const Tensor &input = context.input(0);
   if (!context.requireFloat(input, "the operand"))
     return;
@@ -442,30 +444,41 @@ void evalClipOfAttributes(OpContext &context) {
   }
 }
 
+namespace {
+
 struct EqualFn {
   template <typename T> bool operator()(T a, T b) const { return a == b; }
 };
+
 struct LessFn {
   template <typename T> bool operator()(T a, T b) const { return a < b; }
 };
+
 struct LessOrEqualFn {
   template <typename T> bool operator()(T a, T b) const { return a <= b; }
 };
+
 struct GreaterFn {
   template <typename T> bool operator()(T a, T b) const { return a > b; }
 };
+
 struct GreaterOrEqualFn {
   template <typename T> bool operator()(T a, T b) const { return a >= b; }
 };
+
 struct AndFn {
   template <typename T> T operator()(T a, T b) const { return T(a & b); }
 };
+
 struct OrFn {
   template <typename T> T operator()(T a, T b) const { return T(a | b); }
 };
+
 struct XorFn {
   template <typename T> T operator()(T a, T b) const { return T(a ^ b); }
 };
+
+} // namespace
 
 constexpr Operator table[] = {
     {"Add", 7, 2, 2, 1, evalBinary<AddFn>},
@@ -493,7 +506,5 @@ constexpr Operator table[] = {
     {"Where", 9, 3, 3, 1, evalWhere},
     {"Xor", 7, 2, 2, 1, evalLogic<XorFn>},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::arithmeticOperators() { return table; }

@@ -42,8 +42,12 @@ struct AttentionMask {
   }
 };
 
-std::optional<AttentionMask> readMask(OpContext &context, const Tensor *mask,
-                                      const Tensor &query, const Shape &full) {
+} // namespace
+
+static std::optional<AttentionMask> readMask(OpContext &context,
+                                             const Tensor *mask,
+                                             const Tensor &query,
+                                             const Shape &full) {
   AttentionMask result;
   if (!mask)
     return result;
@@ -65,8 +69,8 @@ std::optional<AttentionMask> readMask(OpContext &context, const Tensor *mask,
 }
 
 /// An operand as [B, H, S, D], widened.
-std::optional<Tensor> asHeads(OpContext &context, const Tensor &tensor,
-                              int64_t heads, std::string_view what) {
+static std::optional<Tensor> asHeads(OpContext &context, const Tensor &tensor,
+                                     int64_t heads, std::string_view what) {
   std::optional<Tensor> wide = context.widened(tensor);
   if (!wide || tensor.rank() == 4)
     return wide;
@@ -74,9 +78,10 @@ std::optional<Tensor> asHeads(OpContext &context, const Tensor &tensor,
 }
 
 /// Number of valid keys per sequence, for a cache kept outside the operator.
-std::optional<std::vector<int64_t>> validKeys(OpContext &context,
-                                              const Tensor &lengths,
-                                              int64_t batch, int64_t keys) {
+static std::optional<std::vector<int64_t>> validKeys(OpContext &context,
+                                                     const Tensor &lengths,
+                                                     int64_t batch,
+                                                     int64_t keys) {
   if (!context.requireShape(lengths, "nonpad_kv_seqlen", {batch}))
     return std::nullopt;
   std::optional<Tensor> wide = readIndices(context, lengths);
@@ -90,7 +95,7 @@ std::optional<std::vector<int64_t>> validKeys(OpContext &context,
   return values;
 }
 
-void evalAttention(OpContext &context) {
+static void evalAttention(OpContext &context) {
   const Tensor &query = context.input(0);
   const Tensor *pastKey = context.optionalInput(4);
   const Tensor *pastValue = context.optionalInput(5);
@@ -197,7 +202,5 @@ constexpr Operator table[] = {
     {"Attention", 23, 3, 6, 4, evalAttention, "", 23},
     {"Attention", 24, 3, 7, 4, evalAttention},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::attentionOperators() { return table; }

@@ -11,11 +11,9 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Softmax in place with an optional sink score in the denominator; a row
 /// without any finite score becomes zeros.
-void softmaxRow(double *row, int64_t count, const double *sink) {
+static void softmaxRow(double *row, int64_t count, const double *sink) {
   double largest = sink ? *sink : -INFINITY;
   for (int64_t j = 0; j < count; ++j)
     largest = std::max(largest, row[j]);
@@ -33,7 +31,7 @@ void softmaxRow(double *row, int64_t count, const double *sink) {
 }
 
 template <typename T>
-void attendRows(const AttentionJob &job, AttentionResult &result) {
+static void attendRows(const AttentionJob &job, AttentionResult &result) {
   int64_t batch = job.q.dim(0), heads = job.q.dim(1), queries = job.q.dim(2);
   int64_t headSize = job.q.dim(3), keys = job.k.dim(2);
   int64_t valueSize = job.v.dim(3);
@@ -86,8 +84,6 @@ void attendRows(const AttentionJob &job, AttentionResult &result) {
     }
 }
 
-} // namespace
-
 std::optional<AttentionResult> llq::interp::attend(OpContext &context,
                                                    const AttentionJob &job) {
   const Shape &q = job.q.shape();
@@ -118,13 +114,10 @@ std::optional<AttentionResult> llq::interp::attend(OpContext &context,
   return result;
 }
 
-namespace {
-
 /// Copies [B, outer, inner, D] to [B, inner, outer, D].
-std::optional<MutableTensor> swapMiddle(OpContext &context,
-                                        const Tensor &tensor, int64_t batch,
-                                        int64_t outer, int64_t inner,
-                                        int64_t headSize, Shape shape) {
+static std::optional<MutableTensor>
+swapMiddle(OpContext &context, const Tensor &tensor, int64_t batch,
+           int64_t outer, int64_t inner, int64_t headSize, Shape shape) {
   std::optional<MutableTensor> out =
       context.allocate(tensor.type(), std::move(shape));
   if (!out || tensor.numElements() == 0)
@@ -140,8 +133,6 @@ std::optional<MutableTensor> swapMiddle(OpContext &context,
                     bytes);
   return out;
 }
-
-} // namespace
 
 std::optional<Tensor> llq::interp::splitHeads(OpContext &context,
                                               const Tensor &tensor,

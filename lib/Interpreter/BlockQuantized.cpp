@@ -13,19 +13,19 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Code `index` of a row of codes packed low bits first.
-unsigned unpackCode(const uint8_t *row, int64_t index, int64_t bits) {
+static unsigned unpackCode(const uint8_t *row, int64_t index, int64_t bits) {
   int64_t perByte = 8 / bits;
   unsigned byte = row[index / perByte];
   return byte >> (bits * (index % perByte)) & ((1u << bits) - 1);
 }
 
-bool isCodeWidth(int64_t bits) { return bits == 2 || bits == 4 || bits == 8; }
+static bool isCodeWidth(int64_t bits) {
+  return bits == 2 || bits == 4 || bits == 8;
+}
 
 /// Bytes of `count` packed codes.
-int64_t packedSize(int64_t count, int64_t bits) {
+static int64_t packedSize(int64_t count, int64_t bits) {
   int64_t perByte = 8 / bits;
   return count / perByte + (count % perByte != 0);
 }
@@ -33,6 +33,8 @@ int64_t packedSize(int64_t count, int64_t bits) {
 //===----------------------------------------------------------------------===//
 // MatMulNBits
 //===----------------------------------------------------------------------===//
+
+namespace {
 
 /// The weight of a MatMulNBits: w[n, k] = (code - zero) * scale.
 struct BlockWeight {
@@ -76,10 +78,12 @@ struct BlockWeight {
   }
 };
 
+} // namespace
+
 /// Fails unless `tensor` has `count` elements; exporters flatten these
 /// operands at will.
-bool requireCount(OpContext &context, const Tensor &tensor,
-                  std::string_view what, int64_t count) {
+static bool requireCount(OpContext &context, const Tensor &tensor,
+                         std::string_view what, int64_t count) {
   if (tensor.numElements() == count)
     return true;
   context.fail(what, " has shape ", tensor.shape(), ", need ", count,
@@ -87,7 +91,7 @@ bool requireCount(OpContext &context, const Tensor &tensor,
   return false;
 }
 
-std::optional<BlockWeight> readWeight(OpContext &context) {
+static std::optional<BlockWeight> readWeight(OpContext &context) {
   BlockWeight weight;
   weight.columns = context.intAttribute("K", 0);
   weight.rows = context.intAttribute("N", 0);
@@ -142,7 +146,7 @@ std::optional<BlockWeight> readWeight(OpContext &context) {
   return weight;
 }
 
-void evalMatMulNBits(OpContext &context) {
+static void evalMatMulNBits(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor *bias = context.optionalInput(5);
   // The reference never lowers the precision of A.
@@ -181,10 +185,7 @@ void evalMatMulNBits(OpContext &context) {
         for (int64_t i = 0; i < count; ++i) {
           double value = sums[i] + (bias ? offsets[size_t(n0 + i)] : 0.0);
           int64_t position = row * weight->rows + n0 + i;
-          if (out->type() == ElementType::Float64)
-            out->data<double>()[position] = value;
-          else
-            out->data<float>()[position] = float(value);
+          writeDouble(*out, position, value);
         }
       });
   context.setOutputAs(0, std::move(*out), a.type());
@@ -193,6 +194,8 @@ void evalMatMulNBits(OpContext &context) {
 //===----------------------------------------------------------------------===//
 // GatherBlockQuantized
 //===----------------------------------------------------------------------===//
+
+namespace {
 
 /// The table of a GatherBlockQuantized, seen as [outer, length, inner] around
 /// the quantized axis, with one scale for each [outer, block, inner].
@@ -229,7 +232,9 @@ struct BlockTable {
   }
 };
 
-void evalGatherBlockQuantized(OpContext &context) {
+} // namespace
+
+static void evalGatherBlockQuantized(OpContext &context) {
   const Tensor &data = context.input(0);
   const Tensor &scales = context.input(2);
   int64_t bits = context.intAttribute("bits", 4);
@@ -299,10 +304,7 @@ void evalGatherBlockQuantized(OpContext &context) {
     int64_t outer = i / sliceSize / count;
     double value =
         table.value((outer * size + index) * sliceSize + i % sliceSize);
-    if (out->type() == ElementType::Float64)
-      out->data<double>()[i] = value;
-    else
-      out->data<float>()[i] = float(value);
+    writeDouble(*out, i, value);
   }
   context.setOutputAs(0, std::move(*out), scales.type());
 }
@@ -312,8 +314,6 @@ constexpr Operator table[] = {
      microsoftDomain},
     {"MatMulNBits", 1, 3, 6, 1, evalMatMulNBits, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::blockQuantizedOperators() {
   return table;

@@ -8,9 +8,7 @@
 
 using namespace llq::interp;
 
-namespace {
-
-void castTo(OpContext &context, ElementType type) {
+static void castTo(OpContext &context, ElementType type) {
   // Both speak of float8 targets only.
   context.ignoreAttribute("saturate");
   context.ignoreAttribute("round_mode");
@@ -20,12 +18,12 @@ void castTo(OpContext &context, ElementType type) {
   context.setOutput(0, std::move(*result));
 }
 
-void evalCast(OpContext &context) {
+static void evalCast(OpContext &context) {
   if (std::optional<ElementType> type = context.typeAttribute("to"))
     castTo(context, *type);
 }
 
-void evalCastLike(OpContext &context) {
+static void evalCastLike(OpContext &context) {
   castTo(context, context.input(1).type());
 }
 
@@ -33,7 +31,5 @@ constexpr Operator table[] = {
     {"Cast", 6, 1, 1, 1, evalCast},
     {"CastLike", 15, 2, 2, 1, evalCastLike},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::castOperators() { return table; }

@@ -19,11 +19,10 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Columns [begin, begin + count) of the last dimension of a 3D tensor.
-std::optional<Tensor> sliceColumns(OpContext &context, const Tensor &tensor,
-                                   int64_t begin, int64_t count) {
+static std::optional<Tensor> sliceColumns(OpContext &context,
+                                          const Tensor &tensor, int64_t begin,
+                                          int64_t count) {
   std::optional<MutableTensor> out =
       context.allocate(tensor.type(), {tensor.dim(0), tensor.dim(1), count});
   if (!out)
@@ -37,6 +36,8 @@ std::optional<Tensor> sliceColumns(OpContext &context, const Tensor &tensor,
                 size_t(count) * size);
   return std::move(*out).freeze();
 }
+
+namespace {
 
 /// An operand added to the scores: [B or 1, heads or 1, S, T].
 struct ScoreBias {
@@ -56,8 +57,10 @@ struct ScoreBias {
   }
 };
 
-std::optional<ScoreBias> readBias(OpContext &context, const Tensor *bias,
-                                  const Shape &scores) {
+} // namespace
+
+static std::optional<ScoreBias> readBias(OpContext &context, const Tensor *bias,
+                                         const Shape &scores) {
   ScoreBias result;
   if (!bias)
     return result;
@@ -72,14 +75,15 @@ std::optional<ScoreBias> readBias(OpContext &context, const Tensor *bias,
 }
 
 /// Sets output 0 to y[B, H, S, D] as [B, S, H * D].
-void setMerged(OpContext &context, AttentionResult result, ElementType type) {
+static void setMerged(OpContext &context, AttentionResult result,
+                      ElementType type) {
   Tensor y = std::move(result.y).freeze();
   if (std::optional<MutableTensor> merged = mergeHeads(context, y))
     context.setOutputAs(0, std::move(*merged), type);
 }
 
-void setConverted(OpContext &context, unsigned index, const Tensor &tensor,
-                  ElementType type) {
+static void setConverted(OpContext &context, unsigned index,
+                         const Tensor &tensor, ElementType type) {
   Result<Tensor> converted = convert(tensor, type);
   if (!converted)
     return context.fail(converted.message());
@@ -89,6 +93,8 @@ void setConverted(OpContext &context, unsigned index, const Tensor &tensor,
 //===----------------------------------------------------------------------===//
 // GroupQueryAttention
 //===----------------------------------------------------------------------===//
+
+namespace {
 
 /// How the tokens of a GroupQueryAttention lie in its cache.
 struct CacheLayout {
@@ -101,7 +107,9 @@ struct CacheLayout {
   std::vector<int64_t> past, valid;
 };
 
-std::optional<CacheLayout> readCacheLayout(OpContext &context) {
+} // namespace
+
+static std::optional<CacheLayout> readCacheLayout(OpContext &context) {
   const Tensor &query = context.input(0);
   const Tensor *pastKey = context.optionalInput(3);
   const Tensor *pastValue = context.optionalInput(4);
@@ -152,8 +160,8 @@ std::optional<CacheLayout> readCacheLayout(OpContext &context) {
 }
 
 /// RMS norm of every head vector, as some models do before rotation.
-void normalizeHeads(MutableTensor &heads, const Tensor &weight,
-                    double epsilon) {
+static void normalizeHeads(MutableTensor &heads, const Tensor &weight,
+                           double epsilon) {
   int64_t size = weight.numElements();
   std::vector<double> factors = weight.toDoubles();
   float *row = heads.data<float>();
@@ -167,6 +175,8 @@ void normalizeHeads(MutableTensor &heads, const Tensor &weight,
       row[d] = float(double(row[d]) * inverse * factors[size_t(d)]);
   }
 }
+
+namespace {
 
 /// What happens to new queries and keys before attention.
 struct HeadTransform {
@@ -254,11 +264,13 @@ bool HeadTransform::apply(OpContext &context, const CacheLayout &layout,
   return true;
 }
 
+} // namespace
+
 /// The present buffer: each sequence's valid rows of the past, the new rows,
 /// and zeros to the end.
-std::optional<Tensor> updateCache(OpContext &context, const Tensor *past,
-                                  const Tensor &rows,
-                                  const CacheLayout &layout) {
+static std::optional<Tensor> updateCache(OpContext &context, const Tensor *past,
+                                         const Tensor &rows,
+                                         const CacheLayout &layout) {
   int64_t heads = rows.dim(1);
   int64_t headSize = rows.dim(3);
   if (past &&
@@ -288,8 +300,8 @@ std::optional<Tensor> updateCache(OpContext &context, const Tensor *past,
 
 /// Splits the query operand, and key and value if they are not packed into it,
 /// into heads.
-bool readHeads(OpContext &context, int64_t heads, int64_t kvHeads, Tensor &q,
-               Tensor &k, Tensor &v) {
+static bool readHeads(OpContext &context, int64_t heads, int64_t kvHeads,
+                      Tensor &q, Tensor &k, Tensor &v) {
   const Tensor *key = context.optionalInput(1);
   const Tensor *value = context.optionalInput(2);
   std::optional<Tensor> query = context.widened(context.input(0));
@@ -338,7 +350,7 @@ bool readHeads(OpContext &context, int64_t heads, int64_t kvHeads, Tensor &q,
   return true;
 }
 
-void evalGroupQueryAttention(OpContext &context) {
+static void evalGroupQueryAttention(OpContext &context) {
   const Tensor &query = context.input(0);
   int64_t heads = context.intAttribute("num_heads", 0);
   int64_t kvHeads = context.intAttribute("kv_num_heads", 0);
@@ -420,9 +432,10 @@ void evalGroupQueryAttention(OpContext &context) {
 //===----------------------------------------------------------------------===//
 
 /// Adds a slice of the projection bias to [B, S, columns].
-std::optional<Tensor> addProjectionBias(OpContext &context,
-                                        const Tensor &tensor,
-                                        const Tensor *bias, int64_t begin) {
+static std::optional<Tensor> addProjectionBias(OpContext &context,
+                                               const Tensor &tensor,
+                                               const Tensor *bias,
+                                               int64_t begin) {
   if (!bias)
     return tensor;
   std::optional<MutableTensor> out =
@@ -440,8 +453,8 @@ std::optional<Tensor> addProjectionBias(OpContext &context,
 
 /// Part `index` of `parts` packed as [B, S, heads, parts, D], as [B, S,
 /// heads * D].
-std::optional<Tensor> unpackHeads(OpContext &context, const Tensor &packed,
-                                  int64_t index) {
+static std::optional<Tensor> unpackHeads(OpContext &context,
+                                         const Tensor &packed, int64_t index) {
   int64_t headSize = packed.dim(4);
   int64_t parts = packed.dim(3);
   std::optional<MutableTensor> out = context.allocate(
@@ -457,8 +470,8 @@ std::optional<Tensor> unpackHeads(OpContext &context, const Tensor &packed,
 
 /// Reads queries, keys and values in any of the operator's packings, adds the
 /// projection bias and splits them into heads.
-bool readMultiHeads(OpContext &context, int64_t heads, Tensor &q, Tensor &k,
-                    Tensor &v) {
+static bool readMultiHeads(OpContext &context, int64_t heads, Tensor &q,
+                           Tensor &k, Tensor &v) {
   const Tensor *key = context.optionalInput(1);
   const Tensor *value = context.optionalInput(2);
   const Tensor *bias = context.optionalInput(3);
@@ -527,6 +540,8 @@ bool readMultiHeads(OpContext &context, int64_t heads, Tensor &q, Tensor &k,
   return true;
 }
 
+namespace {
+
 /// key_padding_mask: lengths [B], or flags [B, T] or [B, S, T].
 struct PaddingMask {
   std::optional<Tensor> values; // i64
@@ -548,7 +563,9 @@ struct PaddingMask {
   }
 };
 
-void evalMultiHeadAttention(OpContext &context) {
+} // namespace
+
+static void evalMultiHeadAttention(OpContext &context) {
   const Tensor &query = context.input(0);
   const Tensor *pastKey = context.optionalInput(6);
   const Tensor *pastValue = context.optionalInput(7);
@@ -628,8 +645,6 @@ constexpr Operator table[] = {
     {"MultiHeadAttention", 1, 1, 10, 3, evalMultiHeadAttention,
      microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::contribAttentionOperators() {
   return table;

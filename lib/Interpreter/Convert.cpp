@@ -11,13 +11,11 @@
 
 using namespace llq::interp;
 
-namespace {
-
 template <typename T>
 constexpr bool isHalf = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
 /// One element between storage types of whole bytes.
-template <typename To, typename From> To convertElement(From value) {
+template <typename To, typename From> static To convertElement(From value) {
   if constexpr (isHalf<From>)
     return convertElement<To>(float(value));
   else if constexpr (isHalf<To> && std::is_same_v<From, float>)
@@ -31,7 +29,7 @@ template <typename To, typename From> To convertElement(From value) {
 }
 
 /// Keeps the low `bits` of a value, sign-extended if Byte is signed.
-template <typename Byte> Byte toSubByte(int64_t value, unsigned bits) {
+template <typename Byte> static Byte toSubByte(int64_t value, unsigned bits) {
   unsigned low = unsigned(value) & ((1u << bits) - 1);
   if (!std::is_signed_v<Byte>)
     return Byte(low);
@@ -40,8 +38,8 @@ template <typename Byte> Byte toSubByte(int64_t value, unsigned bits) {
 }
 
 template <typename From, typename To>
-void convertRange(const From *source, To *out, int64_t count,
-                  ElementType type) {
+static void convertRange(const From *source, To *out, int64_t count,
+                         ElementType type) {
   if (type == ElementType::Bool) {
     for (int64_t i = 0; i < count; ++i)
       if constexpr (isHalf<From>)
@@ -61,8 +59,6 @@ void convertRange(const From *source, To *out, int64_t count,
   for (int64_t i = 0; i < count; ++i)
     out[i] = convertElement<To>(source[i]);
 }
-
-} // namespace
 
 Result<Tensor> llq::interp::convert(const Tensor &source, ElementType type) {
   if (source.type() == type)

@@ -32,6 +32,14 @@ void readDoubles(const Tensor &source, int64_t begin, int64_t count,
 /// wrap around.
 void readInts(const Tensor &source, int64_t begin, int64_t count, int64_t *out);
 
+/// Sets an element of an f32 or f64 tensor, rounding once.
+inline void writeDouble(MutableTensor &out, int64_t index, double value) {
+  if (out.type() == ElementType::Float64)
+    out.data<double>()[index] = value;
+  else
+    out.data<float>()[index] = float(value);
+}
+
 /// Converts one double to an integer by truncation, saturating; NaN gives 0.
 template <typename Int> Int saturatingCast(double value) {
   using Limits = std::numeric_limits<Int>;

@@ -17,22 +17,25 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// An index: a letter, or a dimension of the ellipsis counted from its end as
 /// a negative number.
 using Label = int;
+
+namespace {
 
 struct Term {
   std::vector<Label> labels;
   std::vector<int64_t> strides; // per label of the iteration space
 };
 
+} // namespace
+
 /// Splits one side of the equation into labels; `rank` is that of the operand
 /// (-1 for the result, whose ellipsis has `ellipsisRank` dimensions).
-std::optional<std::vector<Label>> parseTerm(OpContext &context,
-                                            std::string_view text, int64_t rank,
-                                            int64_t ellipsisRank) {
+static std::optional<std::vector<Label>> parseTerm(OpContext &context,
+                                                   std::string_view text,
+                                                   int64_t rank,
+                                                   int64_t ellipsisRank) {
   std::vector<Label> labels;
   size_t dots = text.find("...");
   int64_t letters = int64_t(text.size()) - (dots == text.npos ? 0 : 3);
@@ -57,6 +60,8 @@ std::optional<std::vector<Label>> parseTerm(OpContext &context,
   return labels;
 }
 
+namespace {
+
 /// The iteration space: result labels first, then summed ones.
 struct Space {
   std::vector<Label> labels;
@@ -65,7 +70,9 @@ struct Space {
   std::vector<Term> terms;
 };
 
-std::optional<Space> parseEquation(OpContext &context) {
+} // namespace
+
+static std::optional<Space> parseEquation(OpContext &context) {
   std::string equation = context.stringAttribute("equation", "");
   std::erase(equation, ' ');
   size_t arrow = equation.find("->");
@@ -149,8 +156,8 @@ std::optional<Space> parseEquation(OpContext &context) {
 }
 
 template <typename T>
-void contract(const Space &space, const std::vector<Tensor> &operands,
-              MutableTensor &out) {
+static void contract(const Space &space, const std::vector<Tensor> &operands,
+                     MutableTensor &out) {
   using Sum = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
   size_t rank = space.labels.size();
   int64_t summed = 1;
@@ -183,7 +190,7 @@ void contract(const Space &space, const std::vector<Tensor> &operands,
   }
 }
 
-void evalEinsum(OpContext &context) {
+static void evalEinsum(OpContext &context) {
   std::optional<Space> space = parseEquation(context);
   if (!space)
     return;
@@ -215,7 +222,5 @@ void evalEinsum(OpContext &context) {
 constexpr Operator table[] = {
     {"Einsum", 12, 1, variadic, 1, evalEinsum},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::einsumOperators() { return table; }

@@ -38,9 +38,7 @@ bool llq::interp::normalizeIndex(OpContext &context, int64_t &index,
   return true;
 }
 
-namespace {
-
-void evalGather(OpContext &context) {
+static void evalGather(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<int64_t> axis =
       context.normalizeAxis(context.intAttribute("axis", 0), data.rank());
@@ -78,7 +76,7 @@ void evalGather(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalGatherElements(OpContext &context) {
+static void evalGatherElements(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<int64_t> axis =
       context.normalizeAxis(context.intAttribute("axis", 0), data.rank());
@@ -99,7 +97,7 @@ void evalGatherElements(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalGatherND(OpContext &context) {
+static void evalGatherND(OpContext &context) {
   const Tensor &data = context.input(0);
   int64_t batchDims =
       context.opset() >= 12 ? context.intAttribute("batch_dims", 0) : 0;
@@ -164,7 +162,5 @@ constexpr Operator table[] = {
     {"GatherND", 11, 2, 2, 1, evalGatherND},
     {"GatherND", 1, 2, 2, 1, evalGatherND, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::gatherOperators() { return table; }

@@ -16,13 +16,11 @@
 
 using namespace llq::interp;
 
-namespace {
-
 using Key = std::pair<std::string_view, std::string_view>;
 
 /// All operators by domain and name; built once, then read only. Versions of
 /// one operator with different signatures are separate entries.
-const std::multimap<Key, const Operator *> &operatorTable() {
+static const std::multimap<Key, const Operator *> &operatorTable() {
   static const auto table = [] {
     std::multimap<Key, const Operator *> all;
     for (auto group :
@@ -39,17 +37,18 @@ const std::multimap<Key, const Operator *> &operatorTable() {
   return table;
 }
 
-std::string_view canonicalDomain(std::string_view domain) {
+static std::string_view canonicalDomain(std::string_view domain) {
   return domain == "ai.onnx" ? "" : domain;
 }
 
-int64_t lastOpset(const Operator &op) {
+static int64_t lastOpset(const Operator &op) {
   if (op.until != 0)
     return op.until;
   return op.domain.empty() ? newestOpset : 1;
 }
 
-std::string qualifiedName(std::string_view domain, std::string_view opType) {
+static std::string qualifiedName(std::string_view domain,
+                                 std::string_view opType) {
   std::string name(domain);
   if (!name.empty())
     name += '.';
@@ -58,8 +57,8 @@ std::string qualifiedName(std::string_view domain, std::string_view opType) {
 
 /// The table entry that covers the version, or an error that says which
 /// versions are covered.
-Result<const Operator *> findOperator(std::string_view domain,
-                                      std::string_view opType, int64_t opset) {
+static Result<const Operator *>
+findOperator(std::string_view domain, std::string_view opType, int64_t opset) {
   auto [begin, end] =
       operatorTable().equal_range({canonicalDomain(domain), opType});
   if (begin == end)
@@ -81,7 +80,7 @@ Result<const Operator *> findOperator(std::string_view domain,
 }
 
 /// Checks numbers of operands and outputs against the table.
-void checkArity(const Operator &op, OpContext &context) {
+static void checkArity(const Operator &op, OpContext &context) {
   if (context.numInputs() > op.maxInputs)
     return context.fail("has ", int64_t(context.numInputs()),
                         " operands, at most ", int64_t(op.maxInputs),
@@ -97,9 +96,11 @@ void checkArity(const Operator &op, OpContext &context) {
                  int64_t(op.maxOutputs), " expected");
 }
 
-bool isHalf(const Tensor &tensor) {
+static bool isHalf(const Tensor &tensor) {
   return tensor && computeType(tensor.type()) != tensor.type();
 }
+
+namespace {
 
 /// A copy of a node whose half-precision tensors are f32.
 class WidenedNode {
@@ -138,7 +139,10 @@ private:
   std::string error;
 };
 
-Result<std::vector<Tensor>> run(const Node &node, const EvalOptions &options) {
+} // namespace
+
+static Result<std::vector<Tensor>> run(const Node &node,
+                                       const EvalOptions &options) {
   Result<const Operator *> op =
       findOperator(node.domain, node.opType, node.opset);
   if (!op)
@@ -155,8 +159,6 @@ Result<std::vector<Tensor>> run(const Node &node, const EvalOptions &options) {
                  context.message()};
   return context.takeOutputs();
 }
-
-} // namespace
 
 Result<std::vector<Tensor>> llq::interp::evalNode(const Node &node,
                                                   const EvalOptions &options) {

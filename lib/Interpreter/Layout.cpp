@@ -17,10 +17,8 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Product of the dimensions [begin, end) of a valid shape.
-int64_t product(const Shape &shape, int64_t begin, int64_t end) {
+static int64_t product(const Shape &shape, int64_t begin, int64_t end) {
   int64_t count = 1;
   for (int64_t d = begin; d < end; ++d)
     count *= shape[size_t(d)];
@@ -28,9 +26,9 @@ int64_t product(const Shape &shape, int64_t begin, int64_t end) {
 }
 
 /// Copies a strided view of `data` that starts `offset` elements in.
-void copyStrided(OpContext &context, unsigned index, const Tensor &data,
-                 int64_t offset, Shape shape,
-                 const std::vector<int64_t> &strides) {
+static void copyStrided(OpContext &context, unsigned index, const Tensor &data,
+                        int64_t offset, Shape shape,
+                        const std::vector<int64_t> &strides) {
   std::optional<MutableTensor> out =
       context.allocate(data.type(), std::move(shape));
   if (!out)
@@ -48,7 +46,7 @@ void copyStrided(OpContext &context, unsigned index, const Tensor &data,
   context.setOutput(index, std::move(*out));
 }
 
-void evalConcat(OpContext &context) {
+static void evalConcat(OpContext &context) {
   const Tensor &first = context.input(0);
   if (!context.hasAttribute("axis"))
     return context.fail("attribute 'axis' is missing");
@@ -93,8 +91,8 @@ void evalConcat(OpContext &context) {
 }
 
 /// The sizes of Split's parts along a dimension of `size` elements.
-std::optional<std::vector<int64_t>> splitSizes(OpContext &context,
-                                               int64_t size) {
+static std::optional<std::vector<int64_t>> splitSizes(OpContext &context,
+                                                      int64_t size) {
   std::optional<std::vector<int64_t>> sizes;
   if (context.opset() < 13)
     sizes = context.intsAttribute("split");
@@ -135,7 +133,7 @@ std::optional<std::vector<int64_t>> splitSizes(OpContext &context,
   return equal;
 }
 
-void evalSplit(OpContext &context) {
+static void evalSplit(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<int64_t> axis =
       context.normalizeAxis(context.intAttribute("axis", 0), data.rank());
@@ -157,9 +155,9 @@ void evalSplit(OpContext &context) {
 }
 
 /// Slice along some axes; the lists have equal lengths.
-void slice(OpContext &context, const std::vector<int64_t> &starts,
-           const std::vector<int64_t> &ends, std::vector<int64_t> axes,
-           const std::vector<int64_t> &steps) {
+static void slice(OpContext &context, const std::vector<int64_t> &starts,
+                  const std::vector<int64_t> &ends, std::vector<int64_t> axes,
+                  const std::vector<int64_t> &steps) {
   const Tensor &data = context.input(0);
   if (starts.size() != ends.size() || starts.size() != axes.size() ||
       starts.size() != steps.size())
@@ -208,13 +206,13 @@ void slice(OpContext &context, const std::vector<int64_t> &starts,
   copyStrided(context, 0, data, offset, std::move(shape), strides);
 }
 
-std::vector<int64_t> iota(size_t count) {
+static std::vector<int64_t> iota(size_t count) {
   std::vector<int64_t> list(count);
   std::iota(list.begin(), list.end(), 0);
   return list;
 }
 
-void evalSlice(OpContext &context) {
+static void evalSlice(OpContext &context) {
   std::optional<std::vector<int64_t>> starts =
       context.intsOf(context.input(1), "starts");
   std::optional<std::vector<int64_t>> ends =
@@ -233,7 +231,7 @@ void evalSlice(OpContext &context) {
 }
 
 /// Slice of version 1: everything is an attribute.
-void evalSliceOfAttributes(OpContext &context) {
+static void evalSliceOfAttributes(OpContext &context) {
   std::optional<std::vector<int64_t>> starts = context.intsAttribute("starts");
   std::optional<std::vector<int64_t>> ends = context.intsAttribute("ends");
   if (!starts || !ends)
@@ -245,7 +243,7 @@ void evalSliceOfAttributes(OpContext &context) {
           std::vector<int64_t>(starts->size(), 1));
 }
 
-void evalTranspose(OpContext &context) {
+static void evalTranspose(OpContext &context) {
   const Tensor &data = context.input(0);
   std::vector<int64_t> order = iota(size_t(data.rank()));
   std::reverse(order.begin(), order.end());
@@ -267,7 +265,7 @@ void evalTranspose(OpContext &context) {
   copyStrided(context, 0, data, 0, std::move(shape), strides);
 }
 
-void evalTile(OpContext &context) {
+static void evalTile(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<std::vector<int64_t>> repeats =
       context.intsOf(context.input(1), "the repeats");
@@ -308,8 +306,8 @@ void evalTile(OpContext &context) {
 
 /// Where Pad reads result position `i` of a dimension with `size` elements
 /// and `before` padding; -1 for the constant.
-int64_t padSource(int64_t i, int64_t before, int64_t size,
-                  std::string_view mode) {
+static int64_t padSource(int64_t i, int64_t before, int64_t size,
+                         std::string_view mode) {
   int64_t position = i - before;
   if (position >= 0 && position < size)
     return position;
@@ -322,9 +320,9 @@ int64_t padSource(int64_t i, int64_t before, int64_t size,
   return position < size ? position : period - position;
 }
 
-void pad(OpContext &context, const std::vector<int64_t> &pads,
-         const std::vector<int64_t> &axes, const Tensor *value,
-         const std::string &mode) {
+static void pad(OpContext &context, const std::vector<int64_t> &pads,
+                const std::vector<int64_t> &axes, const Tensor *value,
+                const std::string &mode) {
   const Tensor &data = context.input(0);
   if (mode != "constant" && mode != "edge" && mode != "reflect" &&
       mode != "wrap")
@@ -372,7 +370,7 @@ void pad(OpContext &context, const std::vector<int64_t> &pads,
   context.setOutput(0, std::move(*out));
 }
 
-void evalPad(OpContext &context) {
+static void evalPad(OpContext &context) {
   const Tensor &data = context.input(0);
   std::string mode = context.stringAttribute("mode", "constant");
   std::optional<std::vector<int64_t>> pads =
@@ -384,7 +382,7 @@ void evalPad(OpContext &context) {
     pad(context, *pads, *axes, context.optionalInput(2), mode);
 }
 
-void evalPadOfAttributes(OpContext &context) {
+static void evalPadOfAttributes(OpContext &context) {
   const Tensor &data = context.input(0);
   std::string mode = context.stringAttribute("mode", "constant");
   std::optional<std::vector<int64_t>> pads = context.intsAttribute("pads");
@@ -395,7 +393,7 @@ void evalPadOfAttributes(OpContext &context) {
   pad(context, *pads, iota(size_t(data.rank())), &*value, mode);
 }
 
-void evalTrilu(OpContext &context) {
+static void evalTrilu(OpContext &context) {
   const Tensor &data = context.input(0);
   bool upper = context.intAttribute("upper", 1) != 0;
   int64_t diagonal = 0;
@@ -436,7 +434,5 @@ constexpr Operator table[] = {
     {"Trilu", 14, 1, 2, 1, evalTrilu},
     {"Trilu", 1, 1, 2, 1, evalTrilu, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::layoutOperators() { return table; }

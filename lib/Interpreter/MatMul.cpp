@@ -21,8 +21,11 @@ struct ProductPlan {
   int64_t rowLengthA, rowLengthB; // as stored
 };
 
+} // namespace
+
 /// Strides of the leading dimensions of matrices, broadcast to `batch`.
-std::vector<int64_t> batchStrides(const Shape &shape, const Shape &batch) {
+static std::vector<int64_t> batchStrides(const Shape &shape,
+                                         const Shape &batch) {
   Shape lead(shape.begin(), shape.end() - 2);
   std::vector<int64_t> strides = broadcastStrides(lead, batch);
   for (int64_t &stride : strides)
@@ -30,8 +33,8 @@ std::vector<int64_t> batchStrides(const Shape &shape, const Shape &batch) {
   return strides;
 }
 
-std::optional<ProductPlan> planProduct(OpContext &context, Shape a, Shape b,
-                                       bool transA, bool transB) {
+static std::optional<ProductPlan>
+planProduct(OpContext &context, Shape a, Shape b, bool transA, bool transB) {
   if (a.empty() || b.empty())
     return context.failure("cannot multiply shapes ", a, " and ", b);
   // A vector is a matrix of one row or column that the result drops again;
@@ -69,7 +72,8 @@ std::optional<ProductPlan> planProduct(OpContext &context, Shape a, Shape b,
 }
 
 /// Calls fn(index of the product, offset in a, offset in b).
-template <typename Fn> void forEachProduct(const ProductPlan &plan, Fn &&fn) {
+template <typename Fn>
+static void forEachProduct(const ProductPlan &plan, Fn &&fn) {
   StridedLoop<2> loop(plan.batch, {plan.batchStridesA, plan.batchStridesB});
   loop.forEachRun([&](int64_t position, const auto &offsets, const auto &steps,
                       int64_t count) {
@@ -80,8 +84,9 @@ template <typename Fn> void forEachProduct(const ProductPlan &plan, Fn &&fn) {
 
 /// out = alpha * a * b for floating-point types, wide result.
 template <typename T>
-void multiplyFloat(const Tensor &a, const Tensor &b, const ProductPlan &plan,
-                   bool transA, bool transB, double alpha, MutableTensor &out) {
+static void multiplyFloat(const Tensor &a, const Tensor &b,
+                          const ProductPlan &plan, bool transA, bool transB,
+                          double alpha, MutableTensor &out) {
   forEachProduct(plan, [&](int64_t index, int64_t offsetA, int64_t offsetB) {
     MatrixView left{a, offsetA, plan.rowLengthA, transA && a.rank() > 1};
     MatrixView right{b, offsetB, plan.rowLengthB, transB && b.rank() > 1};
@@ -102,8 +107,8 @@ void multiplyFloat(const Tensor &a, const Tensor &b, const ProductPlan &plan,
 
 /// Integer products wrap around.
 template <typename T>
-void multiplyInteger(const Tensor &a, const Tensor &b, const ProductPlan &plan,
-                     MutableTensor &out) {
+static void multiplyInteger(const Tensor &a, const Tensor &b,
+                            const ProductPlan &plan, MutableTensor &out) {
   forEachProduct(plan, [&](int64_t index, int64_t offsetA, int64_t offsetB) {
     const T *left = a.data<T>() + offsetA;
     const T *right = b.data<T>() + offsetB;
@@ -118,7 +123,8 @@ void multiplyInteger(const Tensor &a, const Tensor &b, const ProductPlan &plan,
   });
 }
 
-void multiply(OpContext &context, bool transA, bool transB, float alpha) {
+static void multiply(OpContext &context, bool transA, bool transB,
+                     float alpha) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   if (!context.requireSameType(a, "the first operand", b, "the second"))
@@ -147,9 +153,11 @@ void multiply(OpContext &context, bool transA, bool transB, float alpha) {
   context.setOutputAs(0, std::move(*out), a.type());
 }
 
-void evalMatMul(OpContext &context) { multiply(context, false, false, 1.0f); }
+static void evalMatMul(OpContext &context) {
+  multiply(context, false, false, 1.0f);
+}
 
-void evalFusedMatMul(OpContext &context) {
+static void evalFusedMatMul(OpContext &context) {
   context.requireAttribute("transBatchA", 0);
   context.requireAttribute("transBatchB", 0);
   bool transA = context.intAttribute("transA", 0) != 0;
@@ -160,7 +168,7 @@ void evalFusedMatMul(OpContext &context) {
 }
 
 /// alpha * op(A) * op(B) + beta * C.
-void evalGemm(OpContext &context) {
+static void evalGemm(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   const Tensor *c = context.optionalInput(2);
@@ -204,16 +212,13 @@ void evalGemm(OpContext &context) {
     });
   }
   for (int64_t i = 0, e = out->numElements(); i < e; ++i)
-    if (out->type() == ElementType::Float64)
-      out->data<double>()[i] = sums[i];
-    else
-      out->data<float>()[i] = float(sums[i]);
+    writeDouble(*out, i, sums[i]);
   context.setOutputAs(0, std::move(*out), a.type());
 }
 
 /// A zero point of MatMulInteger as one value per row or column.
-std::optional<std::vector<double>> zeroPoints(OpContext &context,
-                                              unsigned index, int64_t count) {
+static std::optional<std::vector<double>>
+zeroPoints(OpContext &context, unsigned index, int64_t count) {
   std::vector<double> values(size_t(count), 0.0);
   const Tensor *zero = context.optionalInput(index);
   if (!zero)
@@ -231,7 +236,7 @@ std::optional<std::vector<double>> zeroPoints(OpContext &context,
 }
 
 /// Products of 8-bit integers are exact in double for any K in memory.
-void evalMatMulInteger(OpContext &context) {
+static void evalMatMulInteger(OpContext &context) {
   const Tensor &a = context.input(0);
   const Tensor &b = context.input(1);
   for (const Tensor *operand : {&a, &b})
@@ -282,7 +287,5 @@ constexpr Operator table[] = {
     {"MatMulInteger", 10, 2, 4, 1, evalMatMulInteger},
     {"TransposeMatMul", 1, 2, 2, 1, evalFusedMatMul, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::matMulOperators() { return table; }

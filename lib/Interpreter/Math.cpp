@@ -17,10 +17,8 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Applies `fn` (double to double) to a floating-point operand.
-template <typename Fn> void mapFloat(OpContext &context, Fn fn) {
+template <typename Fn> static void mapFloat(OpContext &context, Fn fn) {
   const Tensor &input = context.input(0);
   if (!context.requireFloat(input, "the operand"))
     return;
@@ -44,12 +42,12 @@ template <typename Fn> void mapFloat(OpContext &context, Fn fn) {
   context.setOutputAs(0, std::move(*out), input.type());
 }
 
-template <double (*function)(double)> void evalMath(OpContext &context) {
+template <double (*function)(double)> static void evalMath(OpContext &context) {
   mapFloat(context, function);
 }
 
 /// Applies `fn` (T to T) to an operand of any number type.
-template <typename Fn> void mapNumber(OpContext &context, Fn fn) {
+template <typename Fn> static void mapNumber(OpContext &context, Fn fn) {
   const Tensor &input = context.input(0);
   std::optional<Tensor> wide = context.widened(input);
   if (!wide)
@@ -69,14 +67,14 @@ template <typename Fn> void mapNumber(OpContext &context, Fn fn) {
 }
 
 /// Signed integers negate without overflow: the lowest value stays.
-template <typename T> T negate(T value) {
+template <typename T> static T negate(T value) {
   if constexpr (std::is_integral_v<T>)
     return T(0 - std::make_unsigned_t<T>(value));
   else
     return -value;
 }
 
-void evalAbs(OpContext &context) {
+static void evalAbs(OpContext &context) {
   mapNumber(context, []<typename T>(T x) -> T {
     if constexpr (std::is_floating_point_v<T>)
       return std::fabs(x);
@@ -85,37 +83,42 @@ void evalAbs(OpContext &context) {
   });
 }
 
-void evalNeg(OpContext &context) {
+static void evalNeg(OpContext &context) {
   mapNumber(context, []<typename T>(T x) { return negate(x); });
 }
 
-void evalSign(OpContext &context) {
+static void evalSign(OpContext &context) {
   mapNumber(context, []<typename T>(T x) { // NaN stays NaN
     return x > T(0) ? T(1) : x < T(0) ? negate(T(1)) : x;
   });
 }
 
-void evalRelu(OpContext &context) {
+static void evalRelu(OpContext &context) {
   mapNumber(context, []<typename T>(T x) { return x < T(0) ? T(0) : x; });
 }
 
-double reciprocal(double x) { return 1.0 / x; }
+static double reciprocal(double x) { return 1.0 / x; }
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 double softplus(double x) {
   return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
 }
-double hardSwish(double x) { return x * std::clamp(x / 6.0 + 0.5, 0.0, 1.0); }
+
+static double hardSwish(double x) {
+  return x * std::clamp(x / 6.0 + 0.5, 0.0, 1.0);
+}
 double mish(double x) { return x * std::tanh(softplus(x)); }
 double geluErf(double x) {
   return 0.5 * x * (1.0 + std::erf(x * std::numbers::sqrt2 / 2.0));
 }
-double geluTanh(double x) {
+
+static double geluTanh(double x) {
   double inner = std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x);
   return 0.5 * x * (1.0 + std::tanh(inner));
 }
-double roundHalfEven(double x) { return std::nearbyint(x); }
 
-void evalGelu(OpContext &context) {
+static double roundHalfEven(double x) { return std::nearbyint(x); }
+
+static void evalGelu(OpContext &context) {
   std::string approximate = context.stringAttribute("approximate", "none");
   if (approximate == "none")
     mapFloat(context, geluErf);
@@ -127,25 +130,26 @@ void evalGelu(OpContext &context) {
 }
 
 /// x * sigmoid(alpha * x): Swish and com.microsoft.QuickGelu.
-template <auto defaultAlpha> void evalSwish(OpContext &context) {
+template <auto defaultAlpha> static void evalSwish(OpContext &context) {
   double alpha = context.floatAttribute("alpha", float(defaultAlpha()));
   mapFloat(context, [=](double x) { return x * sigmoid(alpha * x); });
 }
-constexpr double swishAlpha() { return 1.0; }
+
+static constexpr double swishAlpha() { return 1.0; }
 constexpr double quickGeluAlpha() { return 1.702; }
 
-void evalLeakyRelu(OpContext &context) {
+static void evalLeakyRelu(OpContext &context) {
   double alpha = context.floatAttribute("alpha", 0.01f);
   mapFloat(context, [=](double x) { return x < 0 ? alpha * x : x; });
 }
 
-void evalElu(OpContext &context) {
+static void evalElu(OpContext &context) {
   double alpha = context.floatAttribute("alpha", 1.0f);
   mapFloat(context,
            [=](double x) { return x < 0 ? alpha * std::expm1(x) : x; });
 }
 
-void evalHardSigmoid(OpContext &context) {
+static void evalHardSigmoid(OpContext &context) {
   double alpha = context.floatAttribute("alpha", 0.2f);
   double beta = context.floatAttribute("beta", 0.5f);
   mapFloat(context, [=](double x) {
@@ -154,7 +158,8 @@ void evalHardSigmoid(OpContext &context) {
 }
 
 /// A gelu of x + bias; the bias has the size of the last dimension.
-template <double (*function)(double)> void evalBiasedGelu(OpContext &context) {
+template <double (*function)(double)>
+static void evalBiasedGelu(OpContext &context) {
   const Tensor &input = context.input(0);
   const Tensor *bias = context.optionalInput(1);
   if (!bias)
@@ -176,16 +181,13 @@ template <double (*function)(double)> void evalBiasedGelu(OpContext &context) {
     double x;
     readDoubles(input, i, 1, &x);
     double y = function(x + offsets[size_t(i % columns)]);
-    if (out->type() == ElementType::Float64)
-      out->data<double>()[i] = y;
-    else
-      out->data<float>()[i] = float(y);
+    writeDouble(*out, i, y);
   }
   context.setOutputAs(0, std::move(*out), input.type());
 }
 
 /// Predicates of a floating-point operand.
-template <typename Fn> void mapToBool(OpContext &context, Fn fn) {
+template <typename Fn> static void mapToBool(OpContext &context, Fn fn) {
   const Tensor &input = context.input(0);
   if (!context.requireFloat(input, "the operand"))
     return;
@@ -201,11 +203,11 @@ template <typename Fn> void mapToBool(OpContext &context, Fn fn) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalIsNaN(OpContext &context) {
+static void evalIsNaN(OpContext &context) {
   mapToBool(context, [](double x) { return std::isnan(x); });
 }
 
-void evalIsInf(OpContext &context) {
+static void evalIsInf(OpContext &context) {
   bool negative = context.intAttribute("detect_negative", 1) != 0;
   bool positive = context.intAttribute("detect_positive", 1) != 0;
   mapToBool(context, [=](double x) {
@@ -213,7 +215,7 @@ void evalIsInf(OpContext &context) {
   });
 }
 
-void evalNot(OpContext &context) {
+static void evalNot(OpContext &context) {
   const Tensor &input = context.input(0);
   if (!context.requireType(input, "the operand", {ElementType::Bool}))
     return;
@@ -226,7 +228,7 @@ void evalNot(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalBitwiseNot(OpContext &context) {
+static void evalBitwiseNot(OpContext &context) {
   const Tensor &input = context.input(0);
   std::optional<MutableTensor> out =
       context.allocate(input.type(), input.shape());
@@ -285,7 +287,5 @@ constexpr Operator table[] = {
     {"Tan", 7, 1, 1, 1, evalMath<std::tan>},
     {"Tanh", 6, 1, 1, 1, evalMath<std::tanh>},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::mathOperators() { return table; }

@@ -31,11 +31,14 @@ struct NormResult {
   MutableTensor mean, inverseDeviation;
 };
 
+} // namespace
+
 /// Normalizes `x`. `scale` and `bias` (may be null) broadcast to x's shape.
-std::optional<NormResult> normalize(OpContext &context, const Tensor &x,
-                                    const Tensor &scale, const Tensor *bias,
-                                    const NormOptions &options,
-                                    ElementType resultType) {
+static std::optional<NormResult> normalize(OpContext &context, const Tensor &x,
+                                           const Tensor &scale,
+                                           const Tensor *bias,
+                                           const NormOptions &options,
+                                           ElementType resultType) {
   if (!context.requireFloat(x, "the operand") ||
       !context.requireFloat(scale, "the scale") ||
       !requireBroadcastTo(context, "the scale", scale.shape(), x.shape()))
@@ -101,17 +104,14 @@ std::optional<NormResult> normalize(OpContext &context, const Tensor &x,
         readDoubles(*bias, offsets[1] + i * steps[1], 1, &shift);
       int64_t row = (position + i) / rowLength;
       double result = (value - means[row]) * inverses[row] * factor + shift;
-      if (y->type() == ElementType::Float64)
-        y->data<double>()[position + i] = result;
-      else
-        y->data<float>()[position + i] = float(result);
+      writeDouble(*y, position + i, result);
     }
   });
   return NormResult{std::move(*y), std::move(*mean), std::move(*inverse)};
 }
 
-std::optional<NormOptions> readOptions(OpContext &context, int64_t rank,
-                                       bool subtractsMean) {
+static std::optional<NormOptions> readOptions(OpContext &context, int64_t rank,
+                                              bool subtractsMean) {
   // Statistics are always exact enough for any precision asked for.
   context.ignoreAttribute("stash_type");
   std::optional<int64_t> axis =
@@ -122,7 +122,7 @@ std::optional<NormOptions> readOptions(OpContext &context, int64_t rank,
                      subtractsMean};
 }
 
-void evalLayerNormalization(OpContext &context) {
+static void evalLayerNormalization(OpContext &context) {
   const Tensor &x = context.input(0);
   std::optional<NormOptions> options = readOptions(context, x.rank(), true);
   if (!options)
@@ -138,7 +138,7 @@ void evalLayerNormalization(OpContext &context) {
 }
 
 /// RMSNormalization, and SimplifiedLayerNormalization with its second output.
-void evalRMSNormalization(OpContext &context) {
+static void evalRMSNormalization(OpContext &context) {
   const Tensor &x = context.input(0);
   const Tensor &scale = context.input(1);
   std::optional<NormOptions> options = readOptions(context, x.rank(), false);
@@ -153,8 +153,8 @@ void evalRMSNormalization(OpContext &context) {
 }
 
 /// Adds `addend`, broadcast to the sum's shape, in f32 or f64.
-bool accumulate(OpContext &context, MutableTensor &sum, const Tensor &addend,
-                std::string_view what) {
+static bool accumulate(OpContext &context, MutableTensor &sum,
+                       const Tensor &addend, std::string_view what) {
   if (!requireBroadcastTo(context, what, addend.shape(), sum.shape()))
     return false;
   StridedLoop<1> loop(sum.shape(),
@@ -176,7 +176,8 @@ bool accumulate(OpContext &context, MutableTensor &sum, const Tensor &addend,
 /// Norm of input + skip (+ bias). The operands differ: (input, skip, gamma,
 /// beta, bias) for the layer norm, (input, skip, gamma, bias) for the
 /// simplified one.
-template <bool subtractsMean> void evalSkipNormalization(OpContext &context) {
+template <bool subtractsMean>
+static void evalSkipNormalization(OpContext &context) {
   const Tensor &x = context.input(0);
   const Tensor &skip = context.input(1);
   const Tensor &gamma = context.input(2);
@@ -224,8 +225,6 @@ constexpr Operator table[] = {
     {"SkipSimplifiedLayerNormalization", 1, 3, 4, 4,
      evalSkipNormalization<false>, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::normalizationOperators() {
   return table;

@@ -11,13 +11,9 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// More axes, sizes or indices than this in one shape-like operand are an
 /// error; the largest use is the index list of a long sequence.
 constexpr int64_t maxListLength = int64_t(1) << 24;
-
-} // namespace
 
 std::optional<Tensor> OpContext::widened(const Tensor &tensor) {
   Result<Tensor> wide = convert(tensor, computeType(tensor.type()));

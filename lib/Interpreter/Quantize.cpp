@@ -38,8 +38,10 @@ struct ScaleLayout {
   }
 };
 
-std::optional<ScaleLayout> scaleLayout(OpContext &context, const Tensor &data,
-                                       const Tensor &scale) {
+} // namespace
+
+static std::optional<ScaleLayout>
+scaleLayout(OpContext &context, const Tensor &data, const Tensor &scale) {
   int64_t axis = context.intAttribute("axis", 1);
   int64_t blockSize =
       context.opset() >= 21 ? context.intAttribute("block_size", 0) : 0;
@@ -73,15 +75,15 @@ std::optional<ScaleLayout> scaleLayout(OpContext &context, const Tensor &data,
 }
 
 /// The zero point must look like the scale; one element fits one element.
-bool checkZeroPoint(OpContext &context, const Tensor *zero,
-                    const Tensor &scale) {
+static bool checkZeroPoint(OpContext &context, const Tensor *zero,
+                           const Tensor &scale) {
   if (!zero || (zero->numElements() == 1 && scale.numElements() == 1))
     return true;
   return context.requireShape(*zero, "the zero point", scale.shape());
 }
 
 /// Least and greatest value of an integer type.
-std::pair<double, double> integerRange(ElementType type) {
+static std::pair<double, double> integerRange(ElementType type) {
   unsigned bits = elementBits(type);
   bool isSigned = type == ElementType::Int2 || type == ElementType::Int4 ||
                   type == ElementType::Int8 || type == ElementType::Int16;
@@ -90,12 +92,12 @@ std::pair<double, double> integerRange(ElementType type) {
                   : std::pair(0.0, span - 1);
 }
 
-bool isQuantizedType(ElementType type) {
+static bool isQuantizedType(ElementType type) {
   return isInteger(type) && elementBits(type) <= 16;
 }
 
 /// x / scale in the precision of `type`.
-double divide(double x, double scale, ElementType type) {
+static double divide(double x, double scale, ElementType type) {
   switch (type) {
   case ElementType::Float64:
     return x / scale;
@@ -109,7 +111,7 @@ double divide(double x, double scale, ElementType type) {
 }
 
 /// saturate(round_half_even(x / scale) + zero).
-void evalQuantizeLinear(OpContext &context) {
+static void evalQuantizeLinear(OpContext &context) {
   const Tensor &data = context.input(0);
   const Tensor &scale = context.input(1);
   const Tensor *zero = context.optionalInput(2);
@@ -163,7 +165,7 @@ void evalQuantizeLinear(OpContext &context) {
 }
 
 /// (x - zero) * scale.
-void evalDequantizeLinear(OpContext &context) {
+static void evalDequantizeLinear(OpContext &context) {
   const Tensor &data = context.input(0);
   const Tensor &scale = context.input(1);
   const Tensor *zero = context.optionalInput(2);
@@ -197,16 +199,13 @@ void evalDequantizeLinear(OpContext &context) {
     readDoubles(scale, group, 1, &s);
     if (zero)
       readDoubles(*zero, group, 1, &z);
-    if (out->type() == ElementType::Float64)
-      out->data<double>()[i] = (x - z) * s;
-    else
-      out->data<float>()[i] = float((x - z) * s);
+    writeDouble(*out, i, (x - z) * s);
   }
   context.setOutputAs(0, std::move(*out), type);
 }
 
 /// Scale and zero point from the range of the data, extended to hold 0.
-void evalDynamicQuantizeLinear(OpContext &context) {
+static void evalDynamicQuantizeLinear(OpContext &context) {
   const Tensor &data = context.input(0);
   if (!context.requireType(data, "the operand", {ElementType::Float32}))
     return;
@@ -240,7 +239,5 @@ constexpr Operator table[] = {
     {"QuantizeLinear", 10, 2, 3, 1, evalQuantizeLinear},
     {"QuantizeLinear", 1, 2, 3, 1, evalQuantizeLinear, microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::quantizeOperators() { return table; }

@@ -18,11 +18,11 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Accumulator type: double for floats, 64 bits for integers.
 template <typename T>
 using Sum = std::conditional_t<std::is_floating_point_v<T>, double, uint64_t>;
+
+namespace {
 
 /// The reductions: start value, step and finish over `n` elements.
 struct SumFn {
@@ -102,8 +102,11 @@ struct ReducedAxes {
   bool isNoop = false;
 };
 
+} // namespace
+
 /// Reads axes (attribute before version `asOperand`, operand since) and flags.
-std::optional<ReducedAxes> reducedAxes(OpContext &context, int64_t asOperand) {
+static std::optional<ReducedAxes> reducedAxes(OpContext &context,
+                                              int64_t asOperand) {
   ReducedAxes result;
   result.keepDims = context.intAttribute("keepdims", 1) != 0;
   int64_t rank = context.input(0).rank();
@@ -131,6 +134,8 @@ std::optional<ReducedAxes> reducedAxes(OpContext &context, int64_t asOperand) {
   }
   return result;
 }
+
+namespace {
 
 /// A reduction seen as two loop nests: over results and over what each sums.
 struct ReductionPlan {
@@ -164,7 +169,10 @@ struct ReductionPlan {
   }
 };
 
-template <typename Fn, int64_t asOperand> void evalReduce(OpContext &context) {
+} // namespace
+
+template <typename Fn, int64_t asOperand>
+static void evalReduce(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<ReducedAxes> what = reducedAxes(context, asOperand);
   std::optional<Tensor> wide = context.widened(data);
@@ -198,7 +206,7 @@ template <typename Fn, int64_t asOperand> void evalReduce(OpContext &context) {
 }
 
 /// log(sum(exp(x))), shifted by the maximum.
-void evalReduceLogSumExp(OpContext &context) {
+static void evalReduceLogSumExp(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<ReducedAxes> what = reducedAxes(context, 18);
   if (!what || !context.requireFloat(data, "the operand"))
@@ -226,15 +234,12 @@ void evalReduceLogSumExp(OpContext &context) {
     double sum = 0;
     forEach([&](double x) { sum += std::exp(x - shift); });
     double value = shift + std::log(sum);
-    if (out->type() == ElementType::Float64)
-      out->data<double>()[position] = value;
-    else
-      out->data<float>()[position] = float(value);
+    writeDouble(*out, position, value);
   });
   context.setOutputAs(0, std::move(*out), data.type());
 }
 
-template <bool isMax> void evalArg(OpContext &context) {
+template <bool isMax> static void evalArg(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<int64_t> axis =
       context.normalizeAxis(context.intAttribute("axis", 0), data.rank());
@@ -275,7 +280,7 @@ template <bool isMax> void evalArg(OpContext &context) {
 
 /// Softmax and LogSoftmax over one axis or, before version 13, over all axes
 /// from `axis` on.
-template <bool isLog> void evalSoftmax(OpContext &context) {
+template <bool isLog> static void evalSoftmax(OpContext &context) {
   const Tensor &data = context.input(0);
   bool flattens = context.opset() < 13;
   std::optional<int64_t> axis = context.normalizeAxis(
@@ -316,7 +321,7 @@ template <bool isLog> void evalSoftmax(OpContext &context) {
   context.setOutputAs(0, std::move(*out), data.type());
 }
 
-void evalCumSum(OpContext &context) {
+static void evalCumSum(OpContext &context) {
   const Tensor &data = context.input(0);
   bool exclusive = context.intAttribute("exclusive", 0) != 0;
   bool reverse = context.intAttribute("reverse", 0) != 0;
@@ -367,7 +372,5 @@ constexpr Operator table[] = {
     {"ReduceSumSquare", 1, 1, 2, 1, evalReduce<SumSquareFn, 18>},
     {"Softmax", 1, 1, 1, 1, evalSoftmax<false>},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::reduceOperators() { return table; }

@@ -21,10 +21,12 @@ struct HeadLayout {
   int64_t batchStride, headStride, tokenStride;
 };
 
+} // namespace
+
 /// 4D operands are [batch, heads, length, head size], 3D ones [batch, length,
 /// heads * head size].
-std::optional<HeadLayout> headLayout(OpContext &context, const Tensor &x,
-                                     int64_t heads) {
+static std::optional<HeadLayout> headLayout(OpContext &context, const Tensor &x,
+                                            int64_t heads) {
   if (x.rank() == 4)
     return HeadLayout{x.dim(0),
                       x.dim(1),
@@ -46,9 +48,9 @@ std::optional<HeadLayout> headLayout(OpContext &context, const Tensor &x,
 /// Rotates every head. rowOf(batch, token) is the row of the tables to use;
 /// negative if there is none (the failure is recorded).
 template <typename RowOf>
-void rotateAll(OpContext &context, const Tensor &x, const HeadLayout &layout,
-               const Tensor &cosTable, const Tensor &sinTable, bool interleaved,
-               RowOf &&rowOf) {
+static void rotateAll(OpContext &context, const Tensor &x,
+                      const HeadLayout &layout, const Tensor &cosTable,
+                      const Tensor &sinTable, bool interleaved, RowOf &&rowOf) {
   int64_t half = cosTable.dim(cosTable.rank() - 1);
   if (sinTable.shape() != cosTable.shape())
     return context.fail("tables of shapes ", cosTable.shape(), " and ",
@@ -89,7 +91,8 @@ void rotateAll(OpContext &context, const Tensor &x, const HeadLayout &layout,
 }
 
 /// A position as a table row; fails if the table is too short.
-int64_t checkedRow(OpContext &context, int64_t position, const Tensor &table) {
+static int64_t checkedRow(OpContext &context, int64_t position,
+                          const Tensor &table) {
   if (position >= 0 && position < table.dim(0))
     return position;
   context.fail("position ", position, " is outside tables of ", table.dim(0),
@@ -99,7 +102,7 @@ int64_t checkedRow(OpContext &context, int64_t position, const Tensor &table) {
 
 /// Standard domain: (X, cos, sin, position_ids). With positions the tables are
 /// [rows, half], without them [batch, length, half].
-void evalRotaryEmbedding(OpContext &context) {
+static void evalRotaryEmbedding(OpContext &context) {
   const Tensor &x = context.input(0);
   const Tensor &cosTable = context.input(1);
   const Tensor &sinTable = context.input(2);
@@ -144,7 +147,7 @@ void evalRotaryEmbedding(OpContext &context) {
 
 /// com.microsoft: (input, position_ids, cos, sin). One position is the offset
 /// of the first token.
-void evalContribRotaryEmbedding(OpContext &context) {
+static void evalContribRotaryEmbedding(OpContext &context) {
   const Tensor &x = context.input(0);
   const Tensor &positions = context.input(1);
   const Tensor &cosTable = context.input(2);
@@ -194,7 +197,5 @@ constexpr Operator table[] = {
     {"RotaryEmbedding", 1, 4, 4, 1, evalContribRotaryEmbedding,
      microsoftDomain},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::rotaryOperators() { return table; }

@@ -17,7 +17,9 @@ namespace {
 /// How an update meets the element it lands on.
 enum class Reduction { None, Add, Mul, Max, Min };
 
-std::optional<Reduction> reductionOf(OpContext &context) {
+} // namespace
+
+static std::optional<Reduction> reductionOf(OpContext &context) {
   if (context.opset() < 16)
     return Reduction::None;
   std::string name = context.stringAttribute("reduction", "none");
@@ -35,7 +37,8 @@ std::optional<Reduction> reductionOf(OpContext &context) {
                          "' is not one of none, add, mul, max, min");
 }
 
-template <typename T> void reduceInto(T &element, T update, Reduction how) {
+template <typename T>
+static void reduceInto(T &element, T update, Reduction how) {
   // Unsigned arithmetic of enough width: defined wrap-around.
   using Wide =
       std::conditional_t<std::is_integral_v<T>,
@@ -61,7 +64,8 @@ template <typename T> void reduceInto(T &element, T update, Reduction how) {
 }
 
 /// A writable copy of `data`.
-std::optional<MutableTensor> copyOf(OpContext &context, const Tensor &data) {
+static std::optional<MutableTensor> copyOf(OpContext &context,
+                                           const Tensor &data) {
   std::optional<MutableTensor> copy =
       context.allocate(data.type(), data.shape());
   if (copy && data.sizeInBytes() != 0)
@@ -73,8 +77,8 @@ std::optional<MutableTensor> copyOf(OpContext &context, const Tensor &data) {
 /// Runs `body(tag, out, updates)` in the type to reduce in: any type of the
 /// same size if elements are only moved, else the widened number type.
 template <typename Body>
-void scatter(OpContext &context, const Tensor &data, const Tensor &updates,
-             Reduction how, Body &&body) {
+static void scatter(OpContext &context, const Tensor &data,
+                    const Tensor &updates, Reduction how, Body &&body) {
   if (!context.requireSameType(data, "the data", updates, "the updates"))
     return;
   if (how == Reduction::None) {
@@ -102,7 +106,7 @@ void scatter(OpContext &context, const Tensor &data, const Tensor &updates,
 }
 
 /// ScatterElements, and Scatter, its older name.
-void evalScatterElements(OpContext &context) {
+static void evalScatterElements(OpContext &context) {
   const Tensor &data = context.input(0);
   const Tensor &updates = context.input(2);
   std::optional<int64_t> axis =
@@ -123,7 +127,7 @@ void evalScatterElements(OpContext &context) {
           });
 }
 
-void evalScatterND(OpContext &context) {
+static void evalScatterND(OpContext &context) {
   const Tensor &data = context.input(0);
   const Tensor &updates = context.input(2);
   std::optional<Tensor> indices = readIndices(context, context.input(1));
@@ -161,7 +165,7 @@ void evalScatterND(OpContext &context) {
 
 /// Writes an update into a cache along its sequence dimension, from a position
 /// of its own for each sequence of the batch.
-void evalTensorScatter(OpContext &context) {
+static void evalTensorScatter(OpContext &context) {
   const Tensor &past = context.input(0);
   const Tensor &update = context.input(1);
   std::string mode = context.stringAttribute("mode", "linear");
@@ -224,7 +228,5 @@ constexpr Operator table[] = {
     {"ScatterND", 11, 3, 3, 1, evalScatterND},
     {"TensorScatter", 24, 2, 3, 1, evalTensorScatter},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::scatterOperators() { return table; }

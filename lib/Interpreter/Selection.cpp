@@ -13,10 +13,8 @@
 
 using namespace llq::interp;
 
-namespace {
-
 /// Equal values rank by index, so results do not depend on the sort.
-void evalTopK(OpContext &context) {
+static void evalTopK(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<int64_t> axis =
       context.normalizeAxis(context.intAttribute("axis", -1), data.rank());
@@ -77,7 +75,7 @@ void evalTopK(OpContext &context) {
 }
 
 /// Coordinates [rank, count] of the elements that are not zero.
-void evalNonZero(OpContext &context) {
+static void evalNonZero(OpContext &context) {
   const Tensor &data = context.input(0);
   Result<Tensor> truth = convert(data, ElementType::Bool);
   if (!truth)
@@ -103,7 +101,7 @@ void evalNonZero(OpContext &context) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalOneHot(OpContext &context) {
+static void evalOneHot(OpContext &context) {
   const Tensor &values = context.input(2);
   Result<Tensor> indices = convert(context.input(0), ElementType::Int64);
   Result<Tensor> depthTensor = convert(context.input(1), ElementType::Int64);
@@ -145,7 +143,5 @@ constexpr Operator table[] = {
     {"TopK", 1, 1, 1, 2, evalTopK, "", 9},
     {"TopK", 10, 2, 2, 2, evalTopK},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::selectionOperators() { return table; }

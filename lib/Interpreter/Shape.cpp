@@ -17,14 +17,12 @@
 
 using namespace llq::interp;
 
-namespace {
-
-void evalIdentity(OpContext &context) {
+static void evalIdentity(OpContext &context) {
   context.setOutput(0, context.input(0));
 }
 
 /// Inference only: the data passes, the mask keeps everything.
-void evalDropout(OpContext &context) {
+static void evalDropout(OpContext &context) {
   context.ignoreAttribute("ratio");
   context.ignoreAttribute("seed");
   const Tensor &data = context.input(0);
@@ -46,7 +44,7 @@ void evalDropout(OpContext &context) {
   context.setOutput(1, std::move(*mask));
 }
 
-void evalShape(OpContext &context) {
+static void evalShape(OpContext &context) {
   const Tensor &data = context.input(0);
   int64_t rank = data.rank();
   auto clampAxis = [&](int64_t axis) {
@@ -63,11 +61,11 @@ void evalShape(OpContext &context) {
       0, Tensor::ofInts({data.shape().data() + begin, size_t(end - begin)}));
 }
 
-void evalSize(OpContext &context) {
+static void evalSize(OpContext &context) {
   context.setOutput(0, Tensor::ofInt(context.input(0).numElements()));
 }
 
-void evalReshape(OpContext &context) {
+static void evalReshape(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<Shape> shape = context.intsOf(context.input(1), "the shape");
   if (!shape)
@@ -103,7 +101,7 @@ void evalReshape(OpContext &context) {
   context.setReshaped(0, data, std::move(*shape));
 }
 
-void evalFlatten(OpContext &context) {
+static void evalFlatten(OpContext &context) {
   const Tensor &data = context.input(0);
   int64_t axis = context.intAttribute("axis", 1);
   if (axis < -data.rank() || axis > data.rank())
@@ -119,7 +117,7 @@ void evalFlatten(OpContext &context) {
 
 /// The `axes` of Squeeze and Unsqueeze: an operand since version 13, an
 /// attribute before. None if absent or failed.
-std::optional<std::vector<int64_t>> axesOf(OpContext &context) {
+static std::optional<std::vector<int64_t>> axesOf(OpContext &context) {
   if (context.opset() < 13)
     return context.intsAttribute("axes");
   if (const Tensor *axes = context.optionalInput(1))
@@ -127,7 +125,7 @@ std::optional<std::vector<int64_t>> axesOf(OpContext &context) {
   return std::nullopt;
 }
 
-void evalSqueeze(OpContext &context) {
+static void evalSqueeze(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<std::vector<int64_t>> axes = axesOf(context);
   if (context.failed())
@@ -152,7 +150,7 @@ void evalSqueeze(OpContext &context) {
   context.setReshaped(0, data, std::move(shape));
 }
 
-void evalUnsqueeze(OpContext &context) {
+static void evalUnsqueeze(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<std::vector<int64_t>> axes = axesOf(context);
   if (!axes)
@@ -167,7 +165,8 @@ void evalUnsqueeze(OpContext &context) {
 }
 
 /// Copies `data` into a broadcast result.
-void expandTo(OpContext &context, const Tensor &data, const Shape &shape) {
+static void expandTo(OpContext &context, const Tensor &data,
+                     const Shape &shape) {
   std::optional<MutableTensor> out = context.allocate(data.type(), shape);
   if (!out)
     return;
@@ -184,7 +183,7 @@ void expandTo(OpContext &context, const Tensor &data, const Shape &shape) {
   context.setOutput(0, std::move(*out));
 }
 
-void evalExpand(OpContext &context) {
+static void evalExpand(OpContext &context) {
   const Tensor &data = context.input(0);
   std::optional<Shape> shape = context.intsOf(context.input(1), "the shape");
   if (!shape)
@@ -198,7 +197,7 @@ void evalExpand(OpContext &context) {
 }
 
 /// A one-element tensor, f32 zero by default, repeated.
-void evalConstantOfShape(OpContext &context) {
+static void evalConstantOfShape(OpContext &context) {
   std::optional<Shape> shape = context.intsOf(context.input(0), "the shape");
   if (!shape)
     return;
@@ -212,7 +211,7 @@ void evalConstantOfShape(OpContext &context) {
   expandTo(context, value, *shape);
 }
 
-void evalConstant(OpContext &context) {
+static void evalConstant(OpContext &context) {
   if (const Attribute *value = context.attribute("value")) {
     const auto *tensor = std::get_if<Tensor>(value);
     if (!tensor || !*tensor)
@@ -244,8 +243,8 @@ void evalConstant(OpContext &context) {
 
 /// Number of elements of start, start + delta, ... before limit.
 template <typename T>
-std::optional<int64_t> rangeLength(OpContext &context, T start, T limit,
-                                   T delta) {
+static std::optional<int64_t> rangeLength(OpContext &context, T start, T limit,
+                                          T delta) {
   if (delta == T(0))
     return context.failure("the step is zero");
   if constexpr (std::is_integral_v<T>) {
@@ -265,7 +264,7 @@ std::optional<int64_t> rangeLength(OpContext &context, T start, T limit,
   }
 }
 
-void evalRange(OpContext &context) {
+static void evalRange(OpContext &context) {
   context.ignoreAttribute("stash_type");
   Tensor scalars[3];
   for (unsigned i = 0; i < 3; ++i) {
@@ -320,7 +319,5 @@ constexpr Operator table[] = {
     {"Unsqueeze", 1, 1, 1, 1, evalUnsqueeze, "", 12},
     {"Unsqueeze", 13, 2, 2, 1, evalUnsqueeze},
 };
-
-} // namespace
 
 std::span<const Operator> llq::interp::shapeOperators() { return table; }

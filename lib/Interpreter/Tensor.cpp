@@ -24,6 +24,8 @@ struct ElementTypeInfo {
   int32_t onnxDataType;
 };
 
+} // namespace
+
 // Indexed by ElementType. The numbers are TensorProto.DataType's.
 constexpr std::array<ElementTypeInfo, 17> typeInfos = {{
     {"f32", 32, 1},
@@ -45,13 +47,13 @@ constexpr std::array<ElementTypeInfo, 17> typeInfos = {{
     {"bool", 8, 9},
 }};
 
-const ElementTypeInfo &info(ElementType type) {
+static const ElementTypeInfo &info(ElementType type) {
   return typeInfos[size_t(type)];
 }
 
 /// Spreads packed sub-byte values, low bits first, to a byte each.
-void unpack(ElementType type, const uint8_t *packed, int64_t count,
-            uint8_t *out) {
+static void unpack(ElementType type, const uint8_t *packed, int64_t count,
+                   uint8_t *out) {
   unsigned bits = elementBits(type);
   unsigned perByte = 8 / bits;
   uint8_t mask = uint8_t((1u << bits) - 1);
@@ -63,8 +65,6 @@ void unpack(ElementType type, const uint8_t *packed, int64_t count,
     out[i] = isSigned ? uint8_t((value ^ signBit) - signBit) : value;
   }
 }
-
-} // namespace
 
 std::string_view llq::interp::elementTypeName(ElementType type) {
   return info(type).name;

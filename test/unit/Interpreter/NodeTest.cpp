@@ -110,6 +110,7 @@ TEST_P(NodeTest, Agrees) {
     GTEST_SKIP() << reason;
   }
   ++tally.failed; // taken back at the end
+  int compared = 0;
   for (int set = 0;; ++set) {
     fs::path folder = GetParam() / ("test_data_set_" + std::to_string(set));
     if (!fs::exists(folder)) {
@@ -131,12 +132,15 @@ TEST_P(NodeTest, Agrees) {
       std::string difference = compare(
           (*actual)[name], tensor, isHalf ? 2e-3 : 1e-5, isHalf ? 1e-3 : 1e-5);
       EXPECT_EQ(difference, "") << "output " << name;
+      ++compared;
     }
   }
-  if (!HasFailure()) {
-    --tally.failed;
-    ++tally.passed;
-  }
+  if (HasFailure())
+    return;
+  --tally.failed;
+  if (compared == 0)
+    GTEST_SKIP() << "superseded by ONNX 1.23";
+  ++tally.passed;
 }
 
 INSTANTIATE_TEST_SUITE_P(ONNX, NodeTest, testing::ValuesIn(testFolders()),
