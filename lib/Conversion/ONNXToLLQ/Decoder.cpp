@@ -68,6 +68,7 @@ private:
   bool readLayer(const Slice &output, Slice &input);
   bool readAttention(const Root &attention, DecoderLayer &layer, Slice &normed);
   bool readRotation(const Root &attention, const Slice &slice, StringRef what);
+  double snapScale(double scale, int64_t headDim);
   bool checkCache(const Root &attention);
   bool isUpdatedCache(Value output, const Root &past, const Slice &fresh);
 
@@ -262,9 +263,12 @@ bool DecoderReader::checkCache(const Root &attention) {
     StringRef name = getInputName(graph.getArgument(past.argument));
     if (!caches.insert(id).second)
       return fail(attention.op, "uses the cache '" + name + "' again");
-    if (llvm::none_of(
-            graph.front().getTerminator()->getOperands(),
-            [&](Value output) { return isUpdatedCache(output, past, fresh); }))
+    auto outputs = graph.front().getTerminator()->getOperands();
+    auto updated = llvm::find_if(outputs, [&, &now = fresh](Value output) {
+      return isUpdatedCache(output, past, now);
+    });
+    decoder.caches[past.argument] = unsigned(updated - outputs.begin());
+    if (updated == outputs.end())
       return fail(attention.op, "uses the cache '" + name +
                                     "', but no output of the graph is that "
                                     "cache with the new tokens behind it");
@@ -272,20 +276,35 @@ bool DecoderReader::checkCache(const Root &attention) {
   return true;
 }
 
+/// 1 / sqrt(D) where the graph has that up to rounding: a half-precision graph
+/// rounds it, or its root on both sides, and normal form computes in f32 as the
+/// exported model did.
+double DecoderReader::snapScale(double scale, int64_t headDim) {
+  bool isHalf = false;
+  graph.walk([&](onnx::ConstantOp constant) {
+    isHalf |= constant.getType().getElementType().isF16() ||
+              constant.getType().getElementType().isBF16();
+  });
+  double tolerance = isHalf ? 1e-3 : 1e-6;
+  double exact = 1 / std::sqrt(double(headDim));
+  return std::abs(scale - exact) <= tolerance * exact ? exact : scale;
+}
+
 bool DecoderReader::readAttention(const Root &attention, DecoderLayer &layer,
                                   Slice &normed) {
+  double scale = snapScale(attention.scale, attention.headDim);
   if (decoder.heads == 0) {
     decoder.heads = attention.heads;
     decoder.kvHeads = attention.kvHeads;
     decoder.headDim = attention.headDim;
-    decoder.scale = float(attention.scale);
+    decoder.scale = float(scale);
   }
   if (decoder.heads != attention.heads ||
       decoder.kvHeads != attention.kvHeads ||
       decoder.headDim != attention.headDim)
     return fail(attention.op, "has other numbers of heads than other layers");
-  if (decoder.scale != float(attention.scale))
-    return fail(attention.op, "scales scores by " + toText(attention.scale) +
+  if (decoder.scale != float(scale))
+    return fail(attention.op, "scales scores by " + toText(scale) +
                                   ", other layers by " + toText(decoder.scale));
   const Slice &q = attention.inputs[0], &k = attention.inputs[1];
   if (!readRotation(attention, q, "queries") ||
@@ -403,69 +422,77 @@ DecoderResult DecoderReader::read() {
   return result;
 }
 
-DecoderResult llq::raise::readDecoder(Evaluator &evaluator, func::FuncOp graph,
-                                      const Scenario &scenario) {
-  return DecoderReader(evaluator, graph, scenario).read();
+/// Adds the positions that `one` has seen to those of `all`; the position at
+/// which they differ, if there is one.
+static std::optional<int64_t> mergeAngles(Rotation &all, const Rotation &one) {
+  for (auto &[position, pairs] : one.angles) {
+    auto [it, isNew] = all.angles.try_emplace(position, pairs);
+    for (auto [a, b] : llvm::zip_equal(it->second, pairs))
+      if (std::abs(a.first - b.first) > 1e-6 ||
+          std::abs(a.second - b.second) > 1e-6)
+        return position;
+  }
+  return std::nullopt;
 }
 
-DecoderResult llq::raise::raiseDecoder(func::FuncOp graph, WeightReader &reader,
-                                       std::vector<Tensor> &vectors) {
-  DecoderResult first;
+/// The decoder that all lengths of one scenario agree on.
+static DecoderResult raiseScenario(func::FuncOp graph, const Scenario &scenario,
+                                   const ONNXEvaluator &nodes,
+                                   WeightReader &reader,
+                                   ConstantCache &constants,
+                                   std::vector<Tensor> &vectors) {
+  auto fail = [](const Twine &message) {
+    DecoderResult result;
+    result.reason.message = message.str();
+    return result;
+  };
+  DecoderResult all;
+  for (const Lengths &lengths : scenario.lengths) {
+    Evaluator evaluator(graph, nodes, reader, constants, lengths);
+    Result<bool> bound = scenario.bind(evaluator, graph);
+    if (!bound)
+      return fail(bound.message());
+    evaluator.run();
+    DecoderResult one = DecoderReader(evaluator, graph, scenario).read();
+    vectors.insert(vectors.end(), evaluator.getVectors().begin(),
+                   evaluator.getVectors().end());
+    if (!one.decoder)
+      return one;
+    if (!all.decoder) {
+      all = std::move(one);
+      continue;
+    }
+    if (!all.decoder->isSame(*one.decoder))
+      return fail("the graph computes another model for " +
+                  Twine(lengths.tokens) + " tokens behind " +
+                  Twine(lengths.past) + " than for other lengths");
+    if (auto position =
+            mergeAngles(all.decoder->rotation, one.decoder->rotation))
+      return fail("the graph rotates position " + Twine(*position) +
+                  " differently for other lengths");
+    all.decoder->caches.merge(one.decoder->caches);
+  }
+  return all;
+}
+
+RaisedGraph llq::raise::raiseDecoder(func::FuncOp graph, WeightReader &reader) {
+  RaisedGraph first;
   Result<std::vector<Scenario>> scenarios = getScenarios(graph);
   if (!scenarios) {
-    first.reason.message = scenarios.message();
+    first.result.reason.message = scenarios.message();
     return first;
   }
   ONNXEvaluator nodes(graph, /*widenHalf=*/true);
   ConstantCache constants;
   for (const Scenario &scenario : *scenarios) {
-    DecoderResult all;
-    for (const Lengths &lengths : scenario.lengths) {
-      Evaluator evaluator(graph, nodes, reader, constants, lengths);
-      Result<bool> bound = scenario.bind(evaluator, graph);
-      DecoderResult one;
-      if (bound) {
-        evaluator.run();
-        one = readDecoder(evaluator, graph, scenario);
-      } else {
-        one.reason.message = bound.message();
-      }
-      vectors.insert(vectors.end(), evaluator.getVectors().begin(),
-                     evaluator.getVectors().end());
-      if (!one.decoder) {
-        all = std::move(one);
-        break;
-      }
-      if (!all.decoder) {
-        all = std::move(one);
-        continue;
-      }
-      if (!all.decoder->isSame(*one.decoder)) {
-        all = DecoderResult();
-        all.reason.message = "computes another model for " +
-                             std::to_string(lengths.tokens) +
-                             " tokens behind " + std::to_string(lengths.past) +
-                             " than for other lengths";
-        break;
-      }
-      auto &angles = all.decoder->rotation.angles;
-      for (auto &[position, pairs] : one.decoder->rotation.angles) {
-        auto [it, isNew] = angles.try_emplace(position, pairs);
-        for (size_t i = 0; !isNew && i < pairs.size(); ++i)
-          if (std::abs(it->second[i].first - pairs[i].first) > 1e-6 ||
-              std::abs(it->second[i].second - pairs[i].second) > 1e-6) {
-            all = DecoderResult();
-            all.reason.message = "rotates position " +
-                                 std::to_string(position) +
-                                 " differently for other lengths";
-            return all;
-          }
-      }
-    }
-    if (all.decoder)
-      return all;
-    if (first.reason.message.empty())
-      first = std::move(all);
+    RaisedGraph raised;
+    raised.scenario = scenario;
+    raised.result = raiseScenario(graph, scenario, nodes, reader, constants,
+                                  raised.vectors);
+    if (raised.result.decoder)
+      return raised;
+    if (first.result.reason.message.empty())
+      first = std::move(raised);
   }
   return first;
 }

@@ -50,6 +50,8 @@ struct Decoder {
   Rotation rotation;
   /// Output of the graph that holds logits or hidden states.
   unsigned output = 0;
+  /// Arguments that are caches, and the outputs that are their next values.
+  std::map<unsigned, unsigned> caches;
 
   /// Whether both are the same model; they may have seen other positions.
   bool isSame(const Decoder &other) const;
@@ -61,14 +63,16 @@ struct DecoderResult {
   Reason reason{nullptr, ""};
 };
 
-/// Reads the decoder off a finished run of `graph`.
-DecoderResult readDecoder(Evaluator &evaluator, mlir::func::FuncOp graph,
-                          const Scenario &scenario);
+/// A decoder, what it was found with, and candidates for its frequencies.
+struct RaisedGraph {
+  DecoderResult result;
+  Scenario scenario;
+  std::vector<Tensor> vectors;
+};
 
 /// Raises `graph`: runs it for all lengths of the first scenario that gives a
-/// decoder. `vectors` receives candidates for rotary frequencies.
-DecoderResult raiseDecoder(mlir::func::FuncOp graph, WeightReader &reader,
-                           std::vector<Tensor> &vectors);
+/// decoder.
+RaisedGraph raiseDecoder(mlir::func::FuncOp graph, WeightReader &reader);
 
 } // namespace llq::raise
 

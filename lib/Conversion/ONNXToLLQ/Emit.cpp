@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 
+#include <charconv>
 #include <cstring>
 
 using namespace mlir;
@@ -383,6 +384,14 @@ llvm::Expected<Value> Emitter::emitLayer(size_t index, Value input) {
   return Value(AddOp::create(builder, loc, middle, *down));
 }
 
+/// The shortest decimal number that rounds to `value`: 1e-5, not 9.99999975e-6.
+static double toDecimal(float value) {
+  char text[32];
+  auto [end, error] = std::to_chars(text, text + sizeof(text) - 1, value);
+  *end = 0;
+  return atof(text);
+}
+
 llvm::Error Emitter::emit() {
   Location loc = module.getLoc();
   int64_t hidden = decoder.embedding.getShape()[1];
@@ -444,7 +453,7 @@ llvm::Error Emitter::emit() {
           decoder.layers[0].gate.weight.getShape()[0], vocab, context,
           builder.getF64FloatAttr(formula.theta), formula.scaling,
           builder.getDenseF64ArrayAttr(formula.parameters),
-          builder.getF64FloatAttr(decoder.epsilon), tied));
+          builder.getF64FloatAttr(toDecimal(decoder.epsilon)), tied));
   return llvm::Error::success();
 }
 

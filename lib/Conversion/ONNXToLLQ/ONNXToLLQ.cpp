@@ -54,8 +54,17 @@ struct ConvertONNXToLLQPass
 /// Reports why the graph cannot be raised; names the node.
 static LogicalResult report(func::FuncOp graph, Operation *op,
                             StringRef message) {
-  if (!op)
-    return graph.emitError() << message;
+  if (!op) {
+    InFlightDiagnostic error = graph.emitError() << message;
+    // Operators that are not known stand in the way as well.
+    graph.walk([&](onnx::CustomOp custom) {
+      error << "; node '" << onnx::getNodeName(custom) << "' is a "
+            << custom.getDomain() << "." << custom.getOpType()
+            << ", which LLQ does not know";
+      return WalkResult::interrupt();
+    });
+    return error;
+  }
   return emitError(op->getLoc())
          << "node '" << onnx::getNodeName(op) << "' ("
          << onnx::getOperatorName(op) << ") " << message;
@@ -67,13 +76,12 @@ LogicalResult ConvertONNXToLLQPass::convert(ModuleOp module,
   if (wanted < 0)
     return module.emitError() << "option context is negative";
   WeightReader reader;
-  std::vector<Tensor> vectors;
-  DecoderResult result = raiseDecoder(graph, reader, vectors);
-  if (!result.decoder)
-    return report(graph, result.reason.op, result.reason.message);
-  const Decoder &decoder = *result.decoder;
+  RaisedGraph raised = raiseDecoder(graph, reader);
+  if (!raised.result.decoder)
+    return report(graph, raised.result.reason.op, raised.result.reason.message);
+  const Decoder &decoder = *raised.result.decoder;
   Result<RotaryModel> rotary = findRotaryModel(
-      decoder.rotation, decoder.headDim, vectors, graph, reader);
+      decoder.rotation, decoder.headDim, raised.vectors, graph, reader);
   if (!rotary)
     return report(graph, nullptr, "the graph " + rotary.message());
   if (wanted == 0)
