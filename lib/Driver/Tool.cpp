@@ -55,6 +55,8 @@ int Tool::fail(llvm::Error error) {
 
 std::unique_ptr<ScopedDiagnosticHandler>
 Tool::handleDiagnostics(MLIRContext *context, StringRef file) {
+  // One line: never the text of an operation behind the message.
+  context->printOpOnDiagnostic(false);
   return std::make_unique<ScopedDiagnosticHandler>(
       context, [this, file = file.str()](Diagnostic &diagnostic) {
         std::string text = diagnostic.str();
