@@ -8,8 +8,10 @@
 
 #include "llq/InitAll.h"
 #include "dialects/LLQ/LLQ.h"
+#include "dialects/ONNX/ONNX.h"
 #include "llq/Codegen/CPU.h"
 #include "llq/Codegen/Passes.h"
+#include "llq/Conversion/Passes.h"
 #include "llq/Packing/CPULayout.h"
 #include "llq/Quantize/Passes.h"
 #include "llq/Transforms/Passes.h"
@@ -23,7 +25,7 @@
 void llq::registerAllDialects(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
-  registry.insert<LLQDialect>();
+  registry.insert<LLQDialect, onnx::ONNXDialect>();
   registerCPULayouts(registry);
   registerCPUDecoders(registry);
   registerKernelDialects(registry);
@@ -31,6 +33,7 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
 
 void llq::registerAllPasses() {
   mlir::registerAllPasses();
+  registerONNXToLLQPasses();
   registerQuantizePasses();
   registerLLQTransformsPasses();
   registerLLQCodegenPasses();
