@@ -15,6 +15,7 @@
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <bit>
 #include <cmath>
 
 using namespace mlir;
@@ -38,7 +39,22 @@ LinearLayer::LinearLayer(Operation *op, StringRef name, TypedAttr weight,
 
 llvm::Error LinearLayer::readRows(int64_t begin, int64_t end,
                                   MutableArrayRef<float> out) const {
-  return reader.readRows(weight, begin, end, out);
+  if (llvm::Error error = reader.readRows(weight, begin, end, out))
+    return error;
+  // Magnitudes order like their bits, and infinity is below every NaN.
+  constexpr uint32_t infinity = 0x7f800000;
+  uint32_t largest = 0;
+  for (float value : out)
+    largest = std::max(largest, std::bit_cast<uint32_t>(std::fabs(value)));
+  if (largest < infinity)
+    return llvm::Error::success();
+  int64_t index =
+      llvm::find_if_not(out, [](float v) { return std::isfinite(v); }) -
+      out.begin();
+  return llvm::createStringError(
+      "has weight %f in row %lld, column %lld, weights need to be finite",
+      double(out[index]), static_cast<long long>(begin + index / getColumns()),
+      static_cast<long long>(index % getColumns()));
 }
 
 InFlightDiagnostic LinearLayer::emitError() const {
@@ -157,14 +173,6 @@ llq::quantizeRowBlocks(const LinearLayer &layer, QuantizedWeight &result,
   for (const numerics::ErrorStatistics &error : errors)
     result.error->merge(error);
   return success();
-}
-
-llvm::Error llq::makeNonFiniteError(const RowBlock &block,
-                                    const numerics::NonFiniteWeight &weight) {
-  return llvm::createStringError(
-      "has weight " + std::string(std::isnan(weight.value) ? "nan" : "inf") +
-      " in row " + std::to_string(block.begin + weight.row) + ", column " +
-      std::to_string(weight.column) + ", weights need to be finite");
 }
 
 //===----------------------------------------------------------------------===//

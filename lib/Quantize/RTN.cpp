@@ -16,8 +16,7 @@ namespace llq {
 #define GEN_PASS_DEF_QUANTIZERTNPASS
 #include "lib/Quantize/RTN.h.inc"
 
-namespace {
-FailureOr<QuantizedWeight> roundToNearest(const LinearLayer &layer) {
+static FailureOr<QuantizedWeight> roundToNearest(const LinearLayer &layer) {
   const numerics::UniformGridOptions &grid = layer.getGrid();
   FailureOr<QuantizedWeight> result = QuantizedWeight::create(
       layer, getUniformFormat(layer.getContext(), grid));
@@ -26,9 +25,9 @@ FailureOr<QuantizedWeight> roundToNearest(const LinearLayer &layer) {
 
   auto quantize = [&](const RowBlock &rows) -> llvm::Error {
     UniformBlock block(rows.rows(), rows.columns, grid);
-    if (auto bad = numerics::quantizeRows(rows.weights.data(), rows.rows(),
-                                          rows.columns, grid, block.view()))
-      return makeNonFiniteError(rows, *bad);
+    [[maybe_unused]] auto bad = numerics::quantizeRows(
+        rows.weights.data(), rows.rows(), rows.columns, grid, block.view());
+    assert(!bad && "a layer's weights are finite");
     storeUniformBlock(block, rows.begin, grid, *result);
     return llvm::Error::success();
   };
@@ -37,6 +36,7 @@ FailureOr<QuantizedWeight> roundToNearest(const LinearLayer &layer) {
   return result;
 }
 
+namespace {
 struct QuantizeRTNPass : impl::QuantizeRTNPassBase<QuantizeRTNPass> {
   using Base::Base;
 

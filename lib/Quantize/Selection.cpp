@@ -46,7 +46,7 @@ FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
   llvm::raw_string_ostream stream(text);
   pass.printAsTextualPipeline(stream);
   auto isBlankPair = [](char a, char b) { return a == ' ' && b == ' '; };
-  text.erase(std::unique(text.begin(), text.end(), isBlankPair), text.end());
+  text.erase(llvm::unique(text, isBlankPair), text.end());
   options.options = StringRef(text).split('{').second.drop_back().trim().str();
   return options;
 }

@@ -15,14 +15,14 @@
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace llq;
 
 namespace llq {
 #define GEN_PASS_DEF_DEQUANTIZEPASS
 #include "llq/Transforms/Passes.h.inc"
+} // namespace llq
 
-namespace {
-
-Type getElementType(WeightType type, MLIRContext *context) {
+static Type getElementType(WeightType type, MLIRContext *context) {
   switch (type) {
   case WeightType::F32:
     return Float32Type::get(context);
@@ -34,7 +34,7 @@ Type getElementType(WeightType type, MLIRContext *context) {
 }
 
 /// Writes `values` to `out`, in `type`.
-void encode(ArrayRef<float> values, WeightType type, char *out) {
+static void encode(ArrayRef<float> values, WeightType type, char *out) {
   auto *halves = reinterpret_cast<uint16_t *>(out);
   switch (type) {
   case WeightType::F32:
@@ -47,6 +47,7 @@ void encode(ArrayRef<float> values, WeightType type, char *out) {
   }
 }
 
+namespace {
 class Dequantizer {
 public:
   Dequantizer(ModuleOp module, WeightType type)
@@ -64,6 +65,7 @@ private:
   /// Values by components and type: equal weights stay one.
   llvm::DenseMap<std::pair<Attribute, Type>, TypedAttr> decoded;
 };
+} // namespace
 
 FailureOr<TypedAttr> Dequantizer::decode(QuantizedWeightOp weight,
                                          StringRef name) {
@@ -130,7 +132,8 @@ LogicalResult Dequantizer::run(QuantizedWeightOp weight) {
   return success();
 }
 
-struct DequantizePass : impl::DequantizePassBase<DequantizePass> {
+namespace {
+struct DequantizePass : llq::impl::DequantizePassBase<DequantizePass> {
   using Base::Base;
 
   void runOnOperation() override {
@@ -143,4 +146,3 @@ struct DequantizePass : impl::DequantizePassBase<DequantizePass> {
   }
 };
 } // namespace
-} // namespace llq

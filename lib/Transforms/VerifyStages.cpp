@@ -12,11 +12,13 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
+using namespace llq;
 
 namespace llq {
 #define GEN_PASS_DEF_VERIFYNORMALPASS
 #define GEN_PASS_DEF_VERIFYQUANTIZEDPASS
 #include "llq/Transforms/Passes.h.inc"
+} // namespace llq
 
 namespace {
 enum class Stage { Normal, Quantized };
@@ -39,6 +41,7 @@ private:
   llvm::StringMap<Location> layerNames;
   int64_t attentions = 0;
 };
+} // namespace
 
 /// Checks the architecture and the signature of @forward.
 FailureOr<func::FuncOp> StageVerifier::verifyInterface() {
@@ -138,7 +141,8 @@ LogicalResult StageVerifier::run() {
   return success();
 }
 
-struct VerifyNormalPass : impl::VerifyNormalPassBase<VerifyNormalPass> {
+namespace {
+struct VerifyNormalPass : llq::impl::VerifyNormalPassBase<VerifyNormalPass> {
   void runOnOperation() override {
     markAllAnalysesPreserved();
     if (failed(StageVerifier(getOperation(), Stage::Normal).run()))
@@ -147,7 +151,7 @@ struct VerifyNormalPass : impl::VerifyNormalPassBase<VerifyNormalPass> {
 };
 
 struct VerifyQuantizedPass
-    : impl::VerifyQuantizedPassBase<VerifyQuantizedPass> {
+    : llq::impl::VerifyQuantizedPassBase<VerifyQuantizedPass> {
   void runOnOperation() override {
     markAllAnalysesPreserved();
     if (failed(StageVerifier(getOperation(), Stage::Quantized).run()))
@@ -155,4 +159,3 @@ struct VerifyQuantizedPass
   }
 };
 } // namespace
-} // namespace llq

@@ -24,10 +24,9 @@ namespace llq {
 #define GEN_PASS_REGISTRATION
 #include "Ternary.h.inc"
 
-namespace {
 /// Codes and scale of one row.
-void ternarize(ArrayRef<float> row, double threshold,
-               MutableArrayRef<uint8_t> codes, float &scale) {
+static void ternarize(ArrayRef<float> row, double threshold,
+                      MutableArrayRef<uint8_t> codes, float &scale) {
   double sum = 0;
   for (float weight : row)
     sum += std::fabs(weight);
@@ -45,6 +44,7 @@ void ternarize(ArrayRef<float> row, double threshold,
   scale = numerics::roundScale(scale, numerics::ScaleType::F16);
 }
 
+namespace {
 struct QuantizeTernaryPass
     : impl::QuantizeTernaryPassBase<QuantizeTernaryPass> {
   using Base::Base;

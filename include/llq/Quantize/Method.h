@@ -113,8 +113,8 @@ public:
   const numerics::UniformGridOptions &getGrid() const { return grid; }
   mlir::MLIRContext *getContext() const { return op->getContext(); }
 
-  /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Callable from
-  /// several threads.
+  /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Fails if the data
+  /// is not there or a weight is NaN or infinite. Callable from several threads.
   llvm::Error readRows(int64_t begin, int64_t end,
                        llvm::MutableArrayRef<float> out) const;
 
@@ -196,10 +196,6 @@ struct RowBlock {
 mlir::LogicalResult
 quantizeRowBlocks(const LinearLayer &layer, QuantizedWeight &result,
                   llvm::function_ref<llvm::Error(const RowBlock &)> quantize);
-
-/// The error of a block in which `weight` is NaN or infinite.
-llvm::Error makeNonFiniteError(const RowBlock &block,
-                               const numerics::NonFiniteWeight &weight);
 
 } // namespace llq
 
