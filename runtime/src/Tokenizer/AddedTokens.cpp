@@ -59,6 +59,7 @@ bool AddedTokenFinder::findNext(std::string_view text, size_t from,
 /// The word characters of Rust's regex crate, which the reference
 /// implementation uses for single_word: \w plus the two join controls.
 static bool isWordChar(std::string_view c) {
+  // Inside a class, where \w is exactly Unicode's.
   static const Pattern word("[\\w\\x{200c}\\x{200d}]");
   PatternState state;
   PatternMatch match;

@@ -98,12 +98,15 @@ static Value floatArithmetic(BinaryOp op, double a, double b) {
     throw Error("division by zero");
   if (op == BinaryOp::Divide)
     return Value::number(a / b);
-  if (op == BinaryOp::FloorDivide)
-    return Value::number(std::floor(a / b));
+  // As Python does it: the quotient belongs to the exact remainder.
   double remainder = std::fmod(a, b);
-  if (remainder != 0 && (remainder < 0) != (b < 0))
+  double quotient = (a - remainder) / b;
+  if (remainder != 0 && (remainder < 0) != (b < 0)) {
     remainder += b;
-  return Value::number(remainder);
+    quotient -= 1;
+  }
+  return Value::number(op == BinaryOp::Modulo ? remainder
+                                              : std::round(quotient));
 }
 
 static Value repeat(const Value &value, int64_t count, Budget &budget) {

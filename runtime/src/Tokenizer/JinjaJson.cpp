@@ -52,9 +52,9 @@ void Writer::writeString(std::string_view text) {
     static constexpr std::string_view letters = "\"\\bfnrt";
     auto byte = static_cast<unsigned char>(c);
     if (size_t i = plain.find(c); i != std::string_view::npos)
-      (out += '\\') += letters[i];
+      out += {'\\', letters[i]};
     else if (byte < 0x20)
-      ((out += "\\u00") += digits[byte >> 4]) += digits[byte & 15];
+      out += {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
     else
       out += c;
   }

@@ -336,7 +336,7 @@ void Lexer::appendEscape(std::string &out) {
     wanted = 3;
   } else if (wanted == 0) {
     // An unknown escape stays as it is.
-    (out += '\\') += c;
+    out += {'\\', c};
     return;
   }
   char32_t codepoint = 0;

@@ -383,7 +383,7 @@ Dict globalFunctions(Environment &environment) {
   add("raise_exception",
       [](const Arguments &arguments, Environment &) -> Value {
         Parameters p("raise_exception", arguments, {"message"});
-        throw Error(p.value(0).str());
+        throw Error(oneLine(p.value(0).str()));
       });
   return functions;
 }

@@ -192,7 +192,7 @@ std::string quoted(std::string_view text) {
     auto byte = static_cast<unsigned char>(c);
     static constexpr char digits[] = "0123456789abcdef";
     if (c == quote || c == '\\')
-      (out += '\\') += c;
+      out += {'\\', c};
     else if (c == '\n')
       out += "\\n";
     else if (c == '\r')
@@ -200,7 +200,7 @@ std::string quoted(std::string_view text) {
     else if (c == '\t')
       out += "\\t";
     else if (byte < 0x20 || byte == 0x7f)
-      ((out += "\\x") += digits[byte >> 4]) += digits[byte & 15];
+      out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
     else
       out += c;
   }

@@ -54,7 +54,7 @@ Pattern::Pattern(std::string_view pattern) {
       PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_BACKSLASH_C,
       &status, &offset, context.get()));
   if (!code)
-    throw Error("pattern '" + std::string(pattern) +
+    throw Error("pattern '" + excerpt(pattern) +
                 "' is not a valid regular expression: " + pcreMessage(status));
   // Without machine code the interpreter does the same, only more slowly.
   (void)pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);

@@ -30,12 +30,20 @@ constexpr std::string_view kNonSpaceSet =
 constexpr std::string_view kWordSet =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
+/// Outside of a class Oniguruma's \w also has the superscripts and fractions of
+/// Latin-1.
+constexpr std::string_view kMoreWordSet = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+
 bool isAsciiDigit(char c) { return c >= '0' && c <= '9'; }
 bool isAsciiLetter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 bool isAsciiHex(char c) {
   return isAsciiDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+std::string wordSetOutsideClass() {
+  return std::string(kWordSet) + std::string(kMoreWordSet);
 }
 
 class Translator {
@@ -45,8 +53,11 @@ public:
   std::string run();
 
 private:
+  [[noreturn]] void fail(const std::string &what) const {
+    throw Error("pattern '" + excerpt(in) + "' " + what);
+  }
   [[noreturn]] void unsupported(std::string_view what, size_t at) const {
-    throw Error("pattern '" + std::string(in) + "': '" + std::string(what) +
+    throw Error("pattern '" + excerpt(in) + "': '" + excerpt(what) +
                 "' at offset " + std::to_string(at) + " is not supported");
   }
   bool atEnd() const { return pos == in.size(); }
@@ -117,7 +128,7 @@ std::string Translator::run() {
     }
   }
   if (caseless.size() != 1)
-    throw Error("pattern '" + std::string(in) + "' lacks a ')'");
+    fail("lacks a ')'");
   return std::move(out);
 }
 
@@ -149,7 +160,7 @@ void Translator::group() {
 
 void Translator::closeGroup() {
   if (caseless.size() == 1)
-    throw Error("pattern '" + std::string(in) + "' has a ')' without a '('");
+    fail("has a ')' without a '('");
   caseless.pop_back();
   out += ')';
   ++pos;
@@ -197,14 +208,17 @@ void Translator::interval() {
 void Translator::escape(bool inClass) {
   size_t start = pos++;
   if (atEnd())
-    throw Error("pattern '" + std::string(in) + "' ends in a backslash");
+    fail("ends in a backslash");
   char c = in[pos];
   auto put = [&](std::string_view classMembers, bool negated = false) {
     ++pos;
-    if (inClass)
+    if (inClass) {
       out += classMembers;
-    else
-      (((out += negated ? "[^" : "[") += classMembers) += ']');
+      return;
+    }
+    out += negated ? "[^" : "[";
+    out += classMembers;
+    out += ']';
     repeatable = true;
   };
   switch (c) {
@@ -217,11 +231,11 @@ void Translator::escape(bool inClass) {
   case 'D':
     return put("\\P{Nd}");
   case 'w':
-    return put(kWordSet);
+    return put(inClass ? std::string(kWordSet) : wordSetOutsideClass());
   case 'W':
     if (inClass)
       unsupported(in.substr(start, 2), start);
-    return put(kWordSet, /*negated=*/true);
+    return put(wordSetOutsideClass(), /*negated=*/true);
   case 'v':
     return put("\\x0b");
   case 'r':
@@ -231,7 +245,7 @@ void Translator::escape(bool inClass) {
   case 'a':
   case 'e':
     ++pos;
-    (out += '\\') += c;
+    out += {'\\', c};
     repeatable = true;
     return;
   case 'p':
@@ -248,7 +262,7 @@ void Translator::escape(bool inClass) {
     if (inClass)
       break;
     ++pos;
-    (out += '\\') += c;
+    out += {'\\', c};
     repeatable = false;
     return;
   default:
@@ -284,7 +298,8 @@ void Translator::property(bool inClass) {
   out += negated ? "\\P{" : "\\p{";
   if (name.size() > 2)
     out += "sc:";
-  (out += name) += '}';
+  out += name;
+  out += '}';
   pos = close + 1;
   repeatable = true;
 }
@@ -328,7 +343,7 @@ void Translator::charClass() {
       literal();
   }
   if (atEnd())
-    throw Error("pattern '" + std::string(in) + "' lacks a ']'");
+    fail("lacks a ']'");
   out += ']';
   ++pos;
   repeatable = true;

@@ -10,6 +10,9 @@
 
 #include "TokenizerJson.h"
 
+#include "Utf8.h"
+
+#include <charconv>
 #include <limits>
 #include <unordered_map>
 
@@ -17,6 +20,13 @@ namespace llqrt::tok {
 namespace {
 
 constexpr const char *kFile = "tokenizer.json";
+
+std::string hexadecimal(uint32_t value) {
+  char digits[8];
+  auto [end, status] =
+      std::to_chars(digits, digits + sizeof(digits), value, 16);
+  return {digits, end};
+}
 
 class Reader {
 public:
@@ -34,6 +44,7 @@ private:
   void readAddedTokens();
   void addToken(uint32_t id, const std::string &content, const char *what);
   void storeTokens();
+  void splitWords();
   uint32_t modelToken(const std::string &content, size_t merge) const;
 
   Json root;
@@ -210,6 +221,30 @@ void Reader::storeTokens() {
   }
 }
 
+/// A SentencePiece-style model merges a whole text at once. Where no merge
+/// joins the end of a word with the separator behind it, the text can be cut
+/// there: the tokens are the same, but short pieces are merged faster and words
+/// that come again are remembered.
+void Reader::splitWords() {
+  const std::string &separator = spec.decoder.separator;
+  bool applies = spec.alphabet == Alphabet::Characters && !spec.ignoreMerges &&
+                 modelIds.contains(separator) &&
+                 decodeUtf8(separator).length == separator.size();
+  if (!applies)
+    return;
+  for (const Merge &merge : spec.merges) {
+    std::string_view token = spec.token(merge.result);
+    while (token.starts_with(separator))
+      token.remove_prefix(separator.size());
+    if (token.find(separator) != std::string_view::npos)
+      return;
+  }
+  TextStep step;
+  step.pattern = "\\x{" + hexadecimal(decodeUtf8(separator).codepoint) + "}";
+  step.pattern = step.pattern + "*[^" + step.pattern + "]+";
+  spec.preTokenizer.push_back(std::move(step));
+}
+
 TokenizerSpec Reader::run() {
   const Json *model = findMember(root, "model");
   if (!model || !model->is_object())
@@ -220,6 +255,7 @@ TokenizerSpec Reader::run() {
   readAddedTokens();
   readTextSteps(root, spec);
   storeTokens();
+  splitWords();
   return std::move(spec);
 }
 

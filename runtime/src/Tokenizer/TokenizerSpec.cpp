@@ -15,14 +15,30 @@
 
 namespace llqrt::tok {
 
+std::string oneLine(std::string_view text) {
+  std::string repaired, line;
+  appendRepairedUtf8(repaired, text, /*keepTail=*/false);
+  for (char c : repaired) {
+    static constexpr char digits[] = "0123456789abcdef";
+    auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f)
+      line += c;
+    else if (c == '\n')
+      line += "\\n";
+    else
+      line += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+  }
+  return line;
+}
+
 std::string excerpt(std::string_view text) {
   constexpr size_t kLongest = 60;
   if (text.size() <= kLongest)
-    return std::string(text);
+    return oneLine(text);
   size_t end = kLongest;
   while (end > 0 && isUtf8Continuation(text[end]))
     --end;
-  return std::string(text.substr(0, end)) + "...";
+  return oneLine(text.substr(0, end)) + "...";
 }
 
 int32_t TokenizerSpec::findToken(std::string_view content) const {

@@ -27,7 +27,9 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// `text` shortened for an error message.
+/// `text` for an error message: UTF-8 on one line, whatever it was. excerpt()
+/// also shortens it.
+std::string oneLine(std::string_view text);
 std::string excerpt(std::string_view text);
 
 /// Limits that no real tokenizer comes near, so that a damaged file cannot ask

@@ -95,6 +95,8 @@ TEST(ChatTemplateTest, MessagesNameTheLineAndTheConstruct) {
             "line 1: the method 'append' of a list is not supported");
   EXPECT_EQ(errorOf("\n{{ raise_exception('roles must alternate') }}"),
             "line 2: roles must alternate");
+  EXPECT_EQ(errorOf("{{ raise_exception('two\\nlines\\x07') }}"),
+            "line 1: two\\nlines\\x07");
   EXPECT_EQ(errorOf("{% if a %}\nb"), "line 2: the template ends without "
                                       "'endif'");
   EXPECT_EQ(errorOf("{% endif %}"), "line 1: 'endif' has nothing to end");
