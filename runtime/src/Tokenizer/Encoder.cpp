@@ -16,8 +16,8 @@
 #include <limits>
 
 namespace llqrt {
-namespace {
 
+namespace {
 /// Encodes pieces, remembering recent ones.
 class PieceEncoder final : public tok::PieceVisitor {
 public:
@@ -63,7 +63,6 @@ private:
   tok::BytePairEncoder::Scratch scratch;
   std::vector<Slot> slots;
 };
-
 } // namespace
 
 void Tokenizer::Impl::encode(std::string_view text,

@@ -17,17 +17,17 @@
 #include <limits>
 
 namespace llqrt::tok::jinja {
-namespace {
 
 using Kind = Value::Kind;
+
 using Filter = Value (*)(const Value &, const Arguments &, Environment &);
 
 /// A filter without parameters.
-void takesNothing(const char *name, const Arguments &arguments) {
+static void takesNothing(const char *name, const Arguments &arguments) {
   Parameters(name, arguments, {});
 }
 
-Value newString(std::string text, Environment &environment) {
+static Value newString(std::string text, Environment &environment) {
   environment.budget.allocate(text.size());
   return Value::string(std::move(text));
 }
@@ -36,8 +36,8 @@ Value newString(std::string text, Environment &environment) {
 // Text
 //===----------------------------------------------------------------------===//
 
-Value trim(const Value &value, const Arguments &arguments,
-           Environment &environment) {
+static Value trim(const Value &value, const Arguments &arguments,
+                  Environment &environment) {
   Parameters p("trim", arguments, {"chars"});
   bool hasChars = p.has(0) && !p.value(0).is(Kind::None);
   std::string text = value.str();
@@ -47,15 +47,15 @@ Value trim(const Value &value, const Arguments &arguments,
 }
 
 template <Case To>
-Value changedCase(const Value &value, const Arguments &arguments,
-                  Environment &environment) {
+static Value changedCase(const Value &value, const Arguments &arguments,
+                         Environment &environment) {
   takesNothing("the filter", arguments);
   return newString(changeCase(value.str(), To), environment);
 }
 
 /// Unlike str.title(), a word begins only behind blanks, dashes and brackets.
-Value title(const Value &value, const Arguments &arguments,
-            Environment &environment) {
+static Value title(const Value &value, const Arguments &arguments,
+                   Environment &environment) {
   takesNothing("title", arguments);
   std::string text = value.str(), result;
   bool startsWord = true;
@@ -67,8 +67,8 @@ Value title(const Value &value, const Arguments &arguments,
   return newString(std::move(result), environment);
 }
 
-Value replaced(const Value &value, const Arguments &arguments,
-               Environment &environment) {
+static Value replaced(const Value &value, const Arguments &arguments,
+                      Environment &environment) {
   Parameters p("replace", arguments, {"old", "new", "count"});
   int64_t limit = p.has(2) && !p.value(2).is(Kind::None) ? p.integer(2) : -1;
   // The result can be longer than the text by any factor.
@@ -77,8 +77,8 @@ Value replaced(const Value &value, const Arguments &arguments,
   return Value::string(replace(text, p.string(0), p.string(1), limit));
 }
 
-Value indent(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value indent(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   Parameters p("indent", arguments, {"width", "first", "blank"});
   std::string blanks = "    ";
   if (p.has(0) && p.value(0).isString())
@@ -104,20 +104,21 @@ Value indent(const Value &value, const Arguments &arguments,
   return newString(std::move(text), environment);
 }
 
-Value toText(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value toText(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   takesNothing("string", arguments);
   return value.isString() ? value : newString(value.str(), environment);
 }
 
 /// Without automatic escaping there is nothing to mark.
-Value safe(const Value &value, const Arguments &arguments, Environment &) {
+static Value safe(const Value &value, const Arguments &arguments,
+                  Environment &) {
   takesNothing("safe", arguments);
   return value;
 }
 
-Value json(const Value &value, const Arguments &arguments,
-           Environment &environment) {
+static Value json(const Value &value, const Arguments &arguments,
+                  Environment &environment) {
   Parameters p("tojson", arguments,
                {"ensure_ascii", "indent", "separators", "sort_keys"});
   if (p.boolean(0, false) || (p.has(2) && !p.value(2).is(Kind::None)))
@@ -131,7 +132,8 @@ Value json(const Value &value, const Arguments &arguments,
 // Numbers and defaults
 //===----------------------------------------------------------------------===//
 
-Value toInteger(const Value &value, const Arguments &arguments, Environment &) {
+static Value toInteger(const Value &value, const Arguments &arguments,
+                       Environment &) {
   Parameters p("int", arguments, {"default"});
   Value absent = p.has(0) ? p.value(0) : Value::integer(0);
   if (value.isUndefined())
@@ -161,7 +163,8 @@ Value toInteger(const Value &value, const Arguments &arguments, Environment &) {
   return Value::integer(static_cast<int64_t>(number));
 }
 
-Value toFloat(const Value &value, const Arguments &arguments, Environment &) {
+static Value toFloat(const Value &value, const Arguments &arguments,
+                     Environment &) {
   Parameters p("float", arguments, {"default"});
   if (value.isUndefined())
     throwUndefined(value);
@@ -180,8 +183,8 @@ Value toFloat(const Value &value, const Arguments &arguments, Environment &) {
   return p.has(0) ? p.value(0) : Value::number(0);
 }
 
-Value absolute(const Value &value, const Arguments &arguments,
-               Environment &environment) {
+static Value absolute(const Value &value, const Arguments &arguments,
+                      Environment &environment) {
   takesNothing("abs", arguments);
   if (value.is(Kind::Float))
     return Value::number(std::fabs(value.asNumber()));
@@ -193,7 +196,8 @@ Value absolute(const Value &value, const Arguments &arguments,
              : Value::integer(value.asInteger());
 }
 
-Value defaulted(const Value &value, const Arguments &arguments, Environment &) {
+static Value defaulted(const Value &value, const Arguments &arguments,
+                       Environment &) {
   Parameters p("default", arguments, {"default_value", "boolean"});
   bool replaces =
       value.isUndefined() || (p.boolean(1, false) && !value.truthy());
@@ -206,33 +210,34 @@ Value defaulted(const Value &value, const Arguments &arguments, Environment &) {
 // Lists and mappings
 //===----------------------------------------------------------------------===//
 
-Value length(const Value &value, const Arguments &arguments, Environment &) {
+static Value length(const Value &value, const Arguments &arguments,
+                    Environment &) {
   takesNothing("length", arguments);
   return Value::integer(static_cast<int64_t>(value.length()));
 }
 
-Value first(const Value &value, const Arguments &arguments,
-            Environment &environment) {
+static Value first(const Value &value, const Arguments &arguments,
+                   Environment &environment) {
   takesNothing("first", arguments);
   Values items = value.iterate(environment.budget);
   return items.empty() ? Value::undefined("first") : items.front();
 }
 
-Value last(const Value &value, const Arguments &arguments,
-           Environment &environment) {
+static Value last(const Value &value, const Arguments &arguments,
+                  Environment &environment) {
   takesNothing("last", arguments);
   Values items = value.iterate(environment.budget);
   return items.empty() ? Value::undefined("last") : items.back();
 }
 
-Value toList(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value toList(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   takesNothing("list", arguments);
   return Value::list(value.iterate(environment.budget));
 }
 
-Value reversed(const Value &value, const Arguments &arguments,
-               Environment &environment) {
+static Value reversed(const Value &value, const Arguments &arguments,
+                      Environment &environment) {
   takesNothing("reverse", arguments);
   Values items = value.iterate(environment.budget);
   std::reverse(items.begin(), items.end());
@@ -245,7 +250,8 @@ Value reversed(const Value &value, const Arguments &arguments,
 }
 
 /// The value at `path`, names and indices with dots between them.
-Value atPath(const Value &value, const Value &path, Environment &environment) {
+static Value atPath(const Value &value, const Value &path,
+                    Environment &environment) {
   if (path.isInteger())
     return subscript(value, path);
   if (!path.isString())
@@ -267,8 +273,8 @@ Value atPath(const Value &value, const Value &path, Environment &environment) {
   return current;
 }
 
-Value joined(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value joined(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   Parameters p("join", arguments, {"d", "attribute"});
   std::string separator = p.has(0) ? p.value(0).str() : std::string();
   std::string text;
@@ -287,8 +293,8 @@ Value joined(const Value &value, const Arguments &arguments,
   return Value::string(std::move(text));
 }
 
-Value items(const Value &value, const Arguments &arguments,
-            Environment &environment) {
+static Value items(const Value &value, const Arguments &arguments,
+                   Environment &environment) {
   takesNothing("items", arguments);
   if (value.isUndefined())
     return Value::list({});
@@ -303,7 +309,7 @@ Value items(const Value &value, const Arguments &arguments,
 
 /// What values are ordered and compared by: text in lower case unless
 /// `caseSensitive`.
-Value sortKey(const Value &value, bool caseSensitive) {
+static Value sortKey(const Value &value, bool caseSensitive) {
   if (!value.isString() || caseSensitive)
     return value;
   return Value::string(changeCase(value.asString(), Case::Lower));
@@ -311,7 +317,8 @@ Value sortKey(const Value &value, bool caseSensitive) {
 
 /// Sorts (key, item) pairs stably. Keys may have no consistent order (NaN),
 /// which the standard algorithms do not allow; a binary search does.
-void sortByKey(std::vector<std::pair<Value, Value>> &pairs, bool descending) {
+static void sortByKey(std::vector<std::pair<Value, Value>> &pairs,
+                      bool descending) {
   constexpr size_t kLongest = 10000;
   if (pairs.size() > kLongest)
     throw Error("a list is too long to be sorted");
@@ -326,8 +333,8 @@ void sortByKey(std::vector<std::pair<Value, Value>> &pairs, bool descending) {
   pairs = std::move(result);
 }
 
-Value sorted(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value sorted(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   Parameters p("sort", arguments, {"reverse", "case_sensitive", "attribute"});
   bool hasAttribute = p.has(2) && !p.value(2).is(Kind::None);
   std::vector<std::pair<Value, Value>> keyed;
@@ -342,8 +349,8 @@ Value sorted(const Value &value, const Arguments &arguments,
   return Value::list(std::move(result));
 }
 
-Value dictSorted(const Value &value, const Arguments &arguments,
-                 Environment &environment) {
+static Value dictSorted(const Value &value, const Arguments &arguments,
+                        Environment &environment) {
   takesNothing("dictsort", arguments);
   std::vector<std::pair<Value, Value>> keyed;
   Value pairs = items(value, {}, environment);
@@ -356,8 +363,8 @@ Value dictSorted(const Value &value, const Arguments &arguments,
   return Value::list(std::move(result));
 }
 
-Value unique(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value unique(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   Parameters p("unique", arguments, {"case_sensitive", "attribute"});
   bool hasAttribute = p.has(1) && !p.value(1).is(Kind::None);
   Values seen, result;
@@ -379,13 +386,13 @@ Value unique(const Value &value, const Arguments &arguments,
 
 /// map, select and their like go through any value, and find nothing in one
 /// that counts as false.
-Values itemsOf(const Value &value, Environment &environment) {
+static Values itemsOf(const Value &value, Environment &environment) {
   return value.truthy() ? value.iterate(environment.budget) : Values();
 }
 
 /// map(attribute="name", default=...) or map("filter", ...).
-Value mapped(const Value &value, const Arguments &arguments,
-             Environment &environment) {
+static Value mapped(const Value &value, const Arguments &arguments,
+                    Environment &environment) {
   Values result;
   bool byAttribute = arguments.positional.empty();
   Arguments rest = arguments;
@@ -410,8 +417,8 @@ Value mapped(const Value &value, const Arguments &arguments,
 
 /// select, reject, selectattr and rejectattr.
 template <bool Keep, bool ByAttribute>
-Value selected(const Value &value, const Arguments &arguments,
-               Environment &environment) {
+static Value selected(const Value &value, const Arguments &arguments,
+                      Environment &environment) {
   Arguments rest = arguments;
   Value path;
   auto takeFirst = [&] {
@@ -442,13 +449,11 @@ Value selected(const Value &value, const Arguments &arguments,
   return Value::list(std::move(result));
 }
 
-Value attributeOf(const Value &value, const Arguments &arguments,
-                  Environment &environment) {
+static Value attributeOf(const Value &value, const Arguments &arguments,
+                         Environment &environment) {
   Parameters p("attr", arguments, {"name"});
   return attribute(value, p.string(0), environment);
 }
-
-} // namespace
 
 Value applyFilter(const std::string &name, const Value &operand,
                   const Arguments &arguments, Environment &environment) {

@@ -14,8 +14,8 @@
 #include <algorithm>
 
 namespace llqrt::tok::jinja {
-namespace {
 
+namespace {
 /// How a body ended: at its end, or at a break or continue.
 enum class Flow { Normal, Break, Continue };
 
@@ -78,6 +78,7 @@ private:
   /// Line of what is being evaluated, for messages.
   unsigned line = 1;
 };
+} // namespace
 
 Interpreter::Interpreter(Dict variables, int64_t now) {
   environment.now = now;
@@ -493,8 +494,6 @@ Value Interpreter::call(const Expr &expr) {
   Arguments values = arguments(expr);
   return callee.asFunction().call(values);
 }
-
-} // namespace
 
 std::string render(const Body &body, Dict variables, int64_t now) {
   return Interpreter(std::move(variables), now).run(body);

@@ -15,8 +15,8 @@
 #include <cmath>
 
 namespace llqrt::tok::jinja {
-namespace {
 
+namespace {
 class Writer {
 public:
   Writer(int64_t indent, bool sortKeys) : indent(indent), sortKeys(sortKeys) {}
@@ -43,6 +43,7 @@ private:
   bool sortKeys;
   size_t level = 0;
 };
+} // namespace
 
 void Writer::writeString(std::string_view text) {
   out += '"';
@@ -134,8 +135,6 @@ void Writer::write(const Value &value) {
                 " cannot be written as JSON");
   }
 }
-
-} // namespace
 
 std::string toJson(const Value &value, int64_t indent, bool sortKeys) {
   Writer writer(indent, sortKeys);

@@ -22,10 +22,8 @@ void failAtLine(unsigned line, const std::string &what) {
   throw Error("line " + std::to_string(line) + ": " + what);
 }
 
-namespace {
-
 /// All line ends become \n, and one at the very end is dropped.
-std::string normalizeLineEnds(std::string_view source) {
+static std::string normalizeLineEnds(std::string_view source) {
   std::string text;
   text.reserve(source.size());
   for (size_t i = 0; i < source.size(); ++i) {
@@ -42,17 +40,20 @@ std::string normalizeLineEnds(std::string_view source) {
   return text;
 }
 
-bool isDigit(char c) { return c >= '0' && c <= '9'; }
-bool isNameStart(char c) {
+static bool isDigit(char c) { return c >= '0' && c <= '9'; }
+
+static bool isNameStart(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
 }
-bool isNameChar(char c) { return isNameStart(c) || isDigit(c); }
 
+static bool isNameChar(char c) { return isNameStart(c) || isDigit(c); }
+
+namespace {
 class Lexer {
 public:
-  explicit Lexer(std::string_view template_)
-      : buffer(normalizeLineEnds(template_)), source(buffer) {}
+  explicit Lexer(std::string_view templateText)
+      : buffer(normalizeLineEnds(templateText)), source(buffer) {}
 
   std::vector<Token> run();
 
@@ -98,6 +99,7 @@ private:
   std::string brackets;
   std::vector<Token> tokens;
 };
+} // namespace
 
 /// Adds the text up to the tag or comment at `end` (or the source's end),
 /// without the white space that this tag strips.
@@ -379,8 +381,6 @@ std::vector<Token> Lexer::run() {
   add(Token::Kind::End);
   return std::move(tokens);
 }
-
-} // namespace
 
 std::vector<Token> tokenize(std::string_view source) {
   return Lexer(source).run();

@@ -18,7 +18,6 @@
 #include <locale.h>
 
 namespace llqrt::tok::jinja {
-namespace {
 
 using Kind = Value::Kind;
 
@@ -29,17 +28,17 @@ using Kind = Value::Kind;
 using StringMethod = Value (*)(const std::string &, const Arguments &,
                                Environment &);
 
-bool given(const Parameters &p, size_t i) {
+static bool given(const Parameters &p, size_t i) {
   return p.has(i) && !p.value(i).is(Kind::None);
 }
 
-Value newString(std::string_view text, Environment &environment) {
+static Value newString(std::string_view text, Environment &environment) {
   environment.budget.allocate(text.size());
   return Value::string(std::string(text));
 }
 
-Value newList(const std::vector<std::string_view> &parts,
-              Environment &environment) {
+static Value newList(const std::vector<std::string_view> &parts,
+                     Environment &environment) {
   Values items;
   for (std::string_view part : parts) {
     environment.budget.allocate(sizeof(Value));
@@ -49,32 +48,33 @@ Value newList(const std::vector<std::string_view> &parts,
 }
 
 template <bool Left, bool Right>
-Value stripMethod(const std::string &text, const Arguments &arguments,
-                  Environment &environment) {
+static Value stripMethod(const std::string &text, const Arguments &arguments,
+                         Environment &environment) {
   Parameters p("strip", arguments, {"chars"});
   const std::string *chars = given(p, 0) ? &p.string(0) : nullptr;
   return newString(strip(text, chars, Left, Right), environment);
 }
 
 template <bool FromRight>
-Value splitMethod(const std::string &text, const Arguments &arguments,
-                  Environment &environment) {
+static Value splitMethod(const std::string &text, const Arguments &arguments,
+                         Environment &environment) {
   Parameters p("split", arguments, {"sep", "maxsplit"});
   const std::string *separator = given(p, 0) ? &p.string(0) : nullptr;
   int64_t limit = given(p, 1) ? p.integer(1) : -1;
   return newList(split(text, separator, limit, FromRight), environment);
 }
 
-Value splitLinesMethod(const std::string &text, const Arguments &arguments,
-                       Environment &environment) {
+static Value splitLinesMethod(const std::string &text,
+                              const Arguments &arguments,
+                              Environment &environment) {
   Parameters p("splitlines", arguments, {"keepends"});
   return newList(splitLines(text, p.boolean(0, false)), environment);
 }
 
 /// startswith and endswith, with one string or a tuple of them.
 template <bool AtStart>
-Value affixMethod(const std::string &text, const Arguments &arguments,
-                  Environment &) {
+static Value affixMethod(const std::string &text, const Arguments &arguments,
+                         Environment &) {
   Parameters p(AtStart ? "startswith" : "endswith", arguments, {"affix"});
   auto matches = [&](const std::string &affix) {
     return AtStart ? text.starts_with(affix) : text.ends_with(affix);
@@ -88,8 +88,9 @@ Value affixMethod(const std::string &text, const Arguments &arguments,
 }
 
 template <bool Prefix>
-Value removeAffixMethod(const std::string &text, const Arguments &arguments,
-                        Environment &environment) {
+static Value removeAffixMethod(const std::string &text,
+                               const Arguments &arguments,
+                               Environment &environment) {
   Parameters p(Prefix ? "removeprefix" : "removesuffix", arguments, {"affix"});
   std::string_view rest = text;
   const std::string &affix = p.string(0);
@@ -101,19 +102,19 @@ Value removeAffixMethod(const std::string &text, const Arguments &arguments,
 }
 
 template <Case To>
-Value caseMethod(const std::string &text, const Arguments &arguments,
-                 Environment &environment) {
+static Value caseMethod(const std::string &text, const Arguments &arguments,
+                        Environment &environment) {
   Parameters p("the method", arguments, {});
   return newString(changeCase(text, To), environment);
 }
 
-Value replaceMethod(const std::string &text, const Arguments &arguments,
-                    Environment &environment) {
+static Value replaceMethod(const std::string &text, const Arguments &arguments,
+                           Environment &environment) {
   return applyFilter("replace", Value::string(text), arguments, environment);
 }
 
-Value joinMethod(const std::string &text, const Arguments &arguments,
-                 Environment &environment) {
+static Value joinMethod(const std::string &text, const Arguments &arguments,
+                        Environment &environment) {
   Parameters p("join", arguments, {"iterable"});
   Values items = p.value(0).iterate(environment.budget);
   for (const Value &item : items)
@@ -127,8 +128,8 @@ Value joinMethod(const std::string &text, const Arguments &arguments,
 }
 
 template <bool FromRight>
-Value findMethod(const std::string &text, const Arguments &arguments,
-                 Environment &) {
+static Value findMethod(const std::string &text, const Arguments &arguments,
+                        Environment &) {
   Parameters p("find", arguments, {"sub"});
   size_t at = FromRight ? text.rfind(p.string(0)) : text.find(p.string(0));
   if (at == std::string::npos)
@@ -137,8 +138,8 @@ Value findMethod(const std::string &text, const Arguments &arguments,
       static_cast<int64_t>(textLength(std::string_view(text).substr(0, at))));
 }
 
-Value countMethod(const std::string &text, const Arguments &arguments,
-                  Environment &) {
+static Value countMethod(const std::string &text, const Arguments &arguments,
+                         Environment &) {
   Parameters p("count", arguments, {"sub"});
   const std::string &part = p.string(0);
   if (part.empty())
@@ -150,8 +151,8 @@ Value countMethod(const std::string &text, const Arguments &arguments,
   return Value::integer(count);
 }
 
-Value isDigitMethod(const std::string &text, const Arguments &arguments,
-                    Environment &) {
+static Value isDigitMethod(const std::string &text, const Arguments &arguments,
+                           Environment &) {
   Parameters p("isdigit", arguments, {});
   bool digits = !text.empty();
   for (char c : text) {
@@ -162,7 +163,7 @@ Value isDigitMethod(const std::string &text, const Arguments &arguments,
   return Value::boolean(digits);
 }
 
-constexpr std::pair<std::string_view, StringMethod> kStringMethods[] = {
+static constexpr std::pair<std::string_view, StringMethod> kStringMethods[] = {
     {"capitalize", caseMethod<Case::Capitalize>},
     {"count", countMethod},
     {"endswith", affixMethod<false>},
@@ -186,7 +187,7 @@ constexpr std::pair<std::string_view, StringMethod> kStringMethods[] = {
 };
 
 /// Names that Python would find, but that are not supported.
-constexpr std::string_view kOtherStringMethods[] = {
+static constexpr std::string_view kOtherStringMethods[] = {
     "casefold",   "center",       "encode",  "expandtabs", "format",
     "format_map", "index",        "isalnum", "isalpha",    "isascii",
     "isdecimal",  "isidentifier", "islower", "isnumeric",  "isprintable",
@@ -206,12 +207,13 @@ constexpr std::string_view kOtherDictMethods[] = {
 }
 
 template <size_t N>
-bool isAmong(const std::string &name, const std::string_view (&names)[N]) {
+static bool isAmong(const std::string &name,
+                    const std::string_view (&names)[N]) {
   return std::find(names, names + N, name) != names + N;
 }
 
-Value stringAttribute(const Value &object, const std::string &name,
-                      Environment &environment) {
+static Value stringAttribute(const Value &object, const std::string &name,
+                             Environment &environment) {
   for (const auto &[known, method] : kStringMethods)
     if (known == name)
       return Value::function(
@@ -227,8 +229,8 @@ Value stringAttribute(const Value &object, const std::string &name,
 // Mappings
 //===----------------------------------------------------------------------===//
 
-Value dictAttribute(const Value &object, const std::string &name,
-                    Environment &environment) {
+static Value dictAttribute(const Value &object, const std::string &name,
+                           Environment &environment) {
   auto method = [&](auto body) {
     return Value::function(name,
                            [object, body, &environment](Arguments &arguments) {
@@ -277,7 +279,7 @@ Value dictAttribute(const Value &object, const std::string &name,
 // Global functions
 //===----------------------------------------------------------------------===//
 
-Value range(const Arguments &arguments, Environment &environment) {
+static Value range(const Arguments &arguments, Environment &environment) {
   Parameters p("range", arguments, {"start", "stop", "step"});
   int64_t start = p.has(1) ? p.integer(0) : 0;
   int64_t stop = p.has(1) ? p.integer(1) : p.integer(0);
@@ -298,7 +300,7 @@ Value range(const Arguments &arguments, Environment &environment) {
 }
 
 /// The entries of mappings and named arguments, for dict() and namespace().
-Dict entriesOf(const Arguments &arguments) {
+static Dict entriesOf(const Arguments &arguments) {
   Dict dict;
   for (const Value &value : arguments.positional) {
     if (!value.is(Kind::Dict) || value.isNamespace())
@@ -312,7 +314,8 @@ Dict entriesOf(const Arguments &arguments) {
   return dict;
 }
 
-Value makeNamespace(const Arguments &arguments, Environment &environment) {
+static Value makeNamespace(const Arguments &arguments,
+                           Environment &environment) {
   Dict dict = entriesOf(arguments);
   dict.isNamespace = true;
   environment.budget.allocate(sizeof(Dict));
@@ -321,7 +324,7 @@ Value makeNamespace(const Arguments &arguments, Environment &environment) {
   return value;
 }
 
-Value strftimeNow(const Arguments &arguments, Environment &environment) {
+static Value strftimeNow(const Arguments &arguments, Environment &environment) {
   Parameters p("strftime_now", arguments, {"format"});
   // Names of months and days are English wherever the program runs.
   static const locale_t plain = newlocale(LC_ALL_MASK, "C", locale_t{});
@@ -341,8 +344,6 @@ Value strftimeNow(const Arguments &arguments, Environment &environment) {
   text.resize(length - 1);
   return newString(text, environment);
 }
-
-} // namespace
 
 Value attribute(const Value &object, const std::string &name,
                 Environment &environment) {

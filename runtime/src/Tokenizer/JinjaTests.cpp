@@ -12,11 +12,10 @@
 #include <algorithm>
 
 namespace llqrt::tok::jinja {
-namespace {
 
 using Kind = Value::Kind;
 
-bool isCased(const std::string &text, bool upper) {
+static bool isCased(const std::string &text, bool upper) {
   bool any = false;
   for (char c : text) {
     bool isLower = c >= 'a' && c <= 'z', isUpper = c >= 'A' && c <= 'Z';
@@ -28,7 +27,8 @@ bool isCased(const std::string &text, bool upper) {
 }
 
 /// value % divisor == remainder
-bool leaves(const Value &value, const Value &divisor, int64_t remainder) {
+static bool leaves(const Value &value, const Value &divisor,
+                   int64_t remainder) {
   if (!value.isNumber() || !divisor.isNumber())
     throw Error("divisibility is tested between numbers");
   Budget unused;
@@ -37,13 +37,13 @@ bool leaves(const Value &value, const Value &divisor, int64_t remainder) {
 }
 
 /// Identity: for the values of a template the same kind and content.
-bool isSame(const Value &a, const Value &b) {
+static bool isSame(const Value &a, const Value &b) {
   return a.kind() == b.kind() && equal(a, b);
 }
 
 /// Tests with one argument.
-std::optional<bool> applyBinaryTest(std::string_view name, const Value &value,
-                                    const Value &other) {
+static std::optional<bool>
+applyBinaryTest(std::string_view name, const Value &value, const Value &other) {
   if (name == "eq" || name == "equalto" || name == "==")
     return equal(value, other);
   if (name == "ne" || name == "!=")
@@ -66,7 +66,8 @@ std::optional<bool> applyBinaryTest(std::string_view name, const Value &value,
 }
 
 /// Tests without arguments.
-std::optional<bool> applyUnaryTest(std::string_view name, const Value &value) {
+static std::optional<bool> applyUnaryTest(std::string_view name,
+                                          const Value &value) {
   bool isContainer = value.is(Kind::Sequence) ||
                      (value.is(Kind::Dict) && !value.isNamespace());
   if (name == "defined")
@@ -105,8 +106,6 @@ std::optional<bool> applyUnaryTest(std::string_view name, const Value &value) {
     return isCased(value.str(), true);
   return std::nullopt;
 }
-
-} // namespace
 
 bool applyTest(const std::string &name, const Value &operand,
                const Arguments &arguments) {

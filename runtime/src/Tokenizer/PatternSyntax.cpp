@@ -18,34 +18,39 @@
 #include <vector>
 
 namespace llqrt::tok {
-namespace {
 
 /// White_Space and its complement as members of a character class.
-constexpr std::string_view kSpaceSet =
+static constexpr std::string_view kSpaceSet =
     R"(\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr std::string_view kNonSpaceSet =
+
+static constexpr std::string_view kNonSpaceSet =
     R"(\x00-\x08\x0e-\x1f\x21-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
+
 /// Members of \w: letters, marks, decimal digits, connectors, and the symbols
 /// that Unicode counts as alphabetic.
-constexpr std::string_view kWordSet =
+static constexpr std::string_view kWordSet =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
 /// Outside of a class Oniguruma's \w also has the superscripts and fractions of
 /// Latin-1.
-constexpr std::string_view kMoreWordSet = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+static constexpr std::string_view kMoreWordSet =
+    R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 
-bool isAsciiDigit(char c) { return c >= '0' && c <= '9'; }
-bool isAsciiLetter(char c) {
+static bool isAsciiDigit(char c) { return c >= '0' && c <= '9'; }
+
+static bool isAsciiLetter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-bool isAsciiHex(char c) {
+
+static bool isAsciiHex(char c) {
   return isAsciiDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-std::string wordSetOutsideClass() {
+static std::string wordSetOutsideClass() {
   return std::string(kWordSet) + std::string(kMoreWordSet);
 }
 
+namespace {
 class Translator {
 public:
   explicit Translator(std::string_view pattern) : in(pattern) {}
@@ -83,6 +88,7 @@ private:
   /// Whether the last thing written can take a quantifier.
   bool repeatable = false;
 };
+} // namespace
 
 std::string Translator::run() {
   if (startsWith("(?i)")) {
@@ -362,8 +368,6 @@ void Translator::literal() {
   pos += c.length;
   repeatable = true;
 }
-
-} // namespace
 
 std::string translatePattern(std::string_view pattern) {
   if (pattern.size() > kMaxPatternBytes)

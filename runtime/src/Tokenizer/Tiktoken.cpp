@@ -19,19 +19,20 @@
 #include <unordered_map>
 
 namespace llqrt::tok {
-namespace {
 
-constexpr uint32_t kLlama3Ranks = 128000;
-constexpr uint32_t kLlama3SpecialTokens = 256;
-constexpr std::string_view kLlama3Pattern =
+static constexpr uint32_t kLlama3Ranks = 128000;
+
+static constexpr uint32_t kLlama3SpecialTokens = 256;
+
+static constexpr std::string_view kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-[[noreturn]] void fail(size_t line, const std::string &what) {
+[[noreturn]] static void fail(size_t line, const std::string &what) {
   throw Error("tokenizer.model: line " + std::to_string(line) + ": " + what);
 }
 
 /// Decodes standard base64 with padding. False if it is none.
-bool decodeBase64(std::string_view text, std::string &bytes) {
+static bool decodeBase64(std::string_view text, std::string &bytes) {
   static const std::array<int8_t, 256> values = [] {
     std::array<int8_t, 256> table;
     table.fill(-1);
@@ -64,7 +65,7 @@ bool decodeBase64(std::string_view text, std::string &bytes) {
 
 /// Names of the 256 special tokens. LLAMA3.1 gave names to three of the
 /// reserved ones and numbered the rest anew.
-std::vector<std::string> specialTokenNames(bool llama31Names) {
+static std::vector<std::string> specialTokenNames(bool llama31Names) {
   std::vector<std::string> names(kLlama3SpecialTokens);
   names[0] = "<|begin_of_text|>";
   names[1] = "<|end_of_text|>";
@@ -83,7 +84,7 @@ std::vector<std::string> specialTokenNames(bool llama31Names) {
   return names;
 }
 
-void readRanks(std::string_view text, TokenizerSpec &spec) {
+static void readRanks(std::string_view text, TokenizerSpec &spec) {
   std::string bytes;
   size_t line = 0;
   while (!text.empty()) {
@@ -122,7 +123,7 @@ void readRanks(std::string_view text, TokenizerSpec &spec) {
 }
 
 /// Every way to make a token from two others.
-void deriveMerges(TokenizerSpec &spec) {
+static void deriveMerges(TokenizerSpec &spec) {
   std::unordered_map<std::string_view, uint32_t> ids;
   ids.reserve(spec.size());
   for (uint32_t id = 0; id < spec.size(); ++id)
@@ -140,8 +141,6 @@ void deriveMerges(TokenizerSpec &spec) {
   }
   spec.rankByResult = true;
 }
-
-} // namespace
 
 TokenizerSpec readTiktoken(std::string_view text, bool llama31Names) {
   TokenizerSpec spec;

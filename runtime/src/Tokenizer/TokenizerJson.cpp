@@ -17,17 +17,17 @@
 #include <unordered_map>
 
 namespace llqrt::tok {
-namespace {
 
-constexpr const char *kFile = "tokenizer.json";
+static constexpr const char *kFile = "tokenizer.json";
 
-std::string hexadecimal(uint32_t value) {
+static std::string hexadecimal(uint32_t value) {
   char digits[8];
   auto [end, status] =
       std::to_chars(digits, digits + sizeof(digits), value, 16);
   return {digits, end};
 }
 
+namespace {
 class Reader {
 public:
   explicit Reader(std::string_view text) : root(parseJsonObject(text, kFile)) {}
@@ -53,6 +53,7 @@ private:
   std::vector<const std::string *> spellings;
   std::unordered_map<std::string_view, uint32_t> modelIds;
 };
+} // namespace
 
 void Reader::readModelOptions(const Json &model) {
   std::string where = std::string(kFile) + ": model";
@@ -258,8 +259,6 @@ TokenizerSpec Reader::run() {
   splitWords();
   return std::move(spec);
 }
-
-} // namespace
 
 TokenizerSpec readTokenizerJson(std::string_view text) {
   return Reader(text).run();

@@ -13,26 +13,29 @@
 #include "TokenizerJson.h"
 
 namespace llqrt::tok {
-namespace {
 
 /// What messages call the parts of the file.
-constexpr const char *kNormalizer = "tokenizer.json: normalizer";
-constexpr const char *kPreTokenizer = "tokenizer.json: pre_tokenizer";
-constexpr const char *kDecoder = "tokenizer.json: decoder";
-constexpr const char *kPostProcessor = "tokenizer.json: post_processor";
+static constexpr const char *kNormalizer = "tokenizer.json: normalizer";
 
-[[noreturn]] void fail(const char *part, const std::string &what) {
+static constexpr const char *kPreTokenizer = "tokenizer.json: pre_tokenizer";
+
+static constexpr const char *kDecoder = "tokenizer.json: decoder";
+
+static constexpr const char *kPostProcessor = "tokenizer.json: post_processor";
+
+[[noreturn]] static void fail(const char *part, const std::string &what) {
   throw Error(std::string(part) + what);
 }
 
-[[noreturn]] void unsupported(const char *part, const std::string &type) {
+[[noreturn]] static void unsupported(const char *part,
+                                     const std::string &type) {
   fail(part, " '" + excerpt(type) + "' is not supported");
 }
 
 /// The members of a "Sequence", or `item` alone. Sequences inside a sequence
 /// are flattened; they end with the JSON's own nesting.
-void flatten(const Json &item, const char *part, const char *listKey,
-             std::vector<const Json *> &items, size_t depth = 0) {
+static void flatten(const Json &item, const char *part, const char *listKey,
+                    std::vector<const Json *> &items, size_t depth = 0) {
   if (typeOf(item, part) != "Sequence") {
     items.push_back(&item);
     return;
@@ -43,8 +46,9 @@ void flatten(const Json &item, const char *part, const char *listKey,
     flatten(inner, part, listKey, items, depth + 1);
 }
 
-std::vector<const Json *> flattened(const Json &root, const char *part,
-                                    const char *key, const char *listKey) {
+static std::vector<const Json *> flattened(const Json &root, const char *part,
+                                           const char *key,
+                                           const char *listKey) {
   std::vector<const Json *> items;
   if (const Json *item = findMember(root, key))
     flatten(*item, part, listKey, items);
@@ -52,7 +56,8 @@ std::vector<const Json *> flattened(const Json &root, const char *part,
 }
 
 /// {"String": ...} or {"Regex": ...}.
-std::string patternMember(const Json &object, const char *part, bool &literal) {
+static std::string patternMember(const Json &object, const char *part,
+                                 bool &literal) {
   if (const Json *pattern = findMember(object, "pattern"))
     for (const char *key : {"String", "Regex"})
       if (findMember(*pattern, key)) {
@@ -62,21 +67,21 @@ std::string patternMember(const Json &object, const char *part, bool &literal) {
   fail(part, ": 'pattern' is neither a String nor a Regex");
 }
 
-TextStep splitStep(std::string pattern, SplitBehavior behavior) {
+static TextStep splitStep(std::string pattern, SplitBehavior behavior) {
   TextStep step;
   step.pattern = std::move(pattern);
   step.behavior = behavior;
   return step;
 }
 
-TextStep prefixStep(std::string prefix) {
+static TextStep prefixStep(std::string prefix) {
   TextStep step;
   step.kind = TextStep::Kind::Prefix;
   step.replacement = std::move(prefix);
   return step;
 }
 
-TextStep replaceStep(std::string pattern, std::string replacement) {
+static TextStep replaceStep(std::string pattern, std::string replacement) {
   TextStep step;
   step.kind = TextStep::Kind::Replace;
   step.literal = true;
@@ -85,7 +90,7 @@ TextStep replaceStep(std::string pattern, std::string replacement) {
   return step;
 }
 
-TextStep readReplace(const Json &item, const char *part) {
+static TextStep readReplace(const Json &item, const char *part) {
   bool literal = false;
   std::string pattern = patternMember(item, part, literal);
   if (!literal)
@@ -93,7 +98,7 @@ TextStep readReplace(const Json &item, const char *part) {
   return replaceStep(std::move(pattern), stringMember(item, "content", part));
 }
 
-void readNormalizer(const Json &root, TokenizerSpec &spec) {
+static void readNormalizer(const Json &root, TokenizerSpec &spec) {
   for (const Json *item :
        flattened(root, kNormalizer, "normalizer", "normalizers")) {
     std::string type = typeOf(*item, kNormalizer);
@@ -107,7 +112,7 @@ void readNormalizer(const Json &root, TokenizerSpec &spec) {
   }
 }
 
-SplitBehavior readBehavior(const std::string &name) {
+static SplitBehavior readBehavior(const std::string &name) {
   static constexpr std::string_view names[] = {"Removed", "Isolated",
                                                "MergedWithPrevious",
                                                "MergedWithNext", "Contiguous"};
@@ -117,13 +122,15 @@ SplitBehavior readBehavior(const std::string &name) {
   fail(kPreTokenizer, ": split behavior '" + excerpt(name) + "' is unknown");
 }
 
+namespace {
 struct Metaspace {
   std::string replacement;
   /// "always", "first" or "never".
   std::string scheme;
 };
+} // namespace
 
-Metaspace readMetaspace(const Json &item, const char *part) {
+static Metaspace readMetaspace(const Json &item, const char *part) {
   Metaspace result;
   result.replacement = stringMember(item, "replacement", part);
   if (result.replacement.empty())
@@ -139,7 +146,7 @@ Metaspace readMetaspace(const Json &item, const char *part) {
   return result;
 }
 
-void readPreTokenizer(const Json &root, TokenizerSpec &spec) {
+static void readPreTokenizer(const Json &root, TokenizerSpec &spec) {
   constexpr const char *part = kPreTokenizer;
   std::vector<TextStep> &steps = spec.preTokenizer;
   bool isByteLevel = false;
@@ -194,7 +201,7 @@ void readPreTokenizer(const Json &root, TokenizerSpec &spec) {
   spec.alphabet = isByteLevel ? Alphabet::Bytes : Alphabet::Characters;
 }
 
-void readDecoder(const Json &root, TokenizerSpec &spec) {
+static void readDecoder(const Json &root, TokenizerSpec &spec) {
   using LeadingSpace = DecoderSpec::LeadingSpace;
   constexpr const char *part = kDecoder;
   std::vector<const Json *> items =
@@ -244,8 +251,8 @@ void readDecoder(const Json &root, TokenizerSpec &spec) {
 }
 
 /// Ids that a template's special token stands for.
-void appendTemplateToken(const Json &processor, const std::string &name,
-                         std::vector<int32_t> &ids) {
+static void appendTemplateToken(const Json &processor, const std::string &name,
+                                std::vector<int32_t> &ids) {
   const Json *tokens = findMember(processor, "special_tokens");
   const Json *token = tokens ? findMember(*tokens, name.c_str()) : nullptr;
   if (!token)
@@ -255,7 +262,7 @@ void appendTemplateToken(const Json &processor, const std::string &name,
     ids.push_back(static_cast<int32_t>(tokenId(id, kPostProcessor)));
 }
 
-void readTemplate(const Json &processor, TokenizerSpec &spec) {
+static void readTemplate(const Json &processor, TokenizerSpec &spec) {
   std::vector<int32_t> before, after;
   bool seenText = false;
   for (const Json &item : arrayMember(processor, "single", kPostProcessor)) {
@@ -278,7 +285,7 @@ void readTemplate(const Json &processor, TokenizerSpec &spec) {
   spec.suffix.insert(spec.suffix.end(), after.begin(), after.end());
 }
 
-void readPostProcessor(const Json &root, TokenizerSpec &spec) {
+static void readPostProcessor(const Json &root, TokenizerSpec &spec) {
   for (const Json *item :
        flattened(root, kPostProcessor, "post_processor", "processors")) {
     std::string type = typeOf(*item, kPostProcessor);
@@ -288,8 +295,6 @@ void readPostProcessor(const Json &root, TokenizerSpec &spec) {
       unsupported(kPostProcessor, type);
   }
 }
-
-} // namespace
 
 void readTextSteps(const Json &root, TokenizerSpec &spec) {
   readNormalizer(root, spec);

@@ -90,11 +90,9 @@ std::string fromByteLevel(std::string_view text, bool *exact) {
   return bytes;
 }
 
-namespace {
+[[noreturn]] static void fail(const std::string &what) { throw Error(what); }
 
-[[noreturn]] void fail(const std::string &what) { throw Error(what); }
-
-void checkVocabulary(const TokenizerSpec &spec) {
+static void checkVocabulary(const TokenizerSpec &spec) {
   size_t count = spec.tokenEnds.size();
   if (count == 0)
     fail("the vocabulary is empty");
@@ -118,13 +116,13 @@ void checkVocabulary(const TokenizerSpec &spec) {
       fail("a token has an unknown flag");
 }
 
-void checkId(const TokenizerSpec &spec, int64_t id, const char *what) {
+static void checkId(const TokenizerSpec &spec, int64_t id, const char *what) {
   if (id < 0 || id >= static_cast<int64_t>(spec.size()))
     fail(std::string(what) + " has id " + std::to_string(id) +
          ", the vocabulary ends at " + std::to_string(spec.size() - 1));
 }
 
-void checkMerges(const TokenizerSpec &spec) {
+static void checkMerges(const TokenizerSpec &spec) {
   // Each merge is one entry of a table of at most 2^31 slots.
   if (spec.merges.size() > size_t(kMaxTokens) * 16)
     fail("there are " + std::to_string(spec.merges.size()) + " merges");
@@ -134,7 +132,7 @@ void checkMerges(const TokenizerSpec &spec) {
       fail("a merge names a token beyond the vocabulary's end");
 }
 
-void checkSteps(const std::vector<TextStep> &steps, const char *what) {
+static void checkSteps(const std::vector<TextStep> &steps, const char *what) {
   if (steps.size() > kMaxSteps)
     fail(std::string("the ") + what + " has " + std::to_string(steps.size()) +
          " steps, at most " + std::to_string(kMaxSteps) + " are supported");
@@ -155,7 +153,7 @@ void checkSteps(const std::vector<TextStep> &steps, const char *what) {
   }
 }
 
-void checkAddedTokens(const TokenizerSpec &spec) {
+static void checkAddedTokens(const TokenizerSpec &spec) {
   for (const AddedToken &added : spec.addedTokens) {
     checkId(spec, added.id, "an added token");
     if (added.content.empty() || !isUtf8(added.content))
@@ -166,8 +164,6 @@ void checkAddedTokens(const TokenizerSpec &spec) {
            std::to_string(kMaxPatternBytes) + " bytes");
   }
 }
-
-} // namespace
 
 void checkSpec(const TokenizerSpec &spec) {
   if (spec.alphabet > Alphabet::Characters)
