@@ -211,7 +211,7 @@ void llq::tools::printSummary(const std::string &path, const ModelInfo &model) {
   std::printf("  pipeline      %s\n", printable(p.pipeline).c_str());
   if (!p.calibration.empty())
     std::printf("  calibration   %s\n", printable(p.calibration).c_str());
-  std::printf("  made by       llq %s\n", printable(p.toolVersion).c_str());
+  std::printf("  made by       %s\n", printable(p.toolVersion).c_str());
   printLinears(model);
 }
 
