@@ -27,6 +27,7 @@ static constexpr uint32_t contextLimit = 1u << 26;
 static constexpr uint32_t maxTokensLimit = 1u << 16;
 static constexpr size_t dispatchBufferLimit = 64;
 static constexpr size_t bufferLimit = 1u << 16;
+static constexpr size_t dispatchLimit = 1u << 16;
 
 /// False if `count * bytes` exceeds the limit.
 static bool sizeFits(uint64_t count, uint64_t bytes) {
@@ -186,6 +187,8 @@ static Status checkProgram(const ModelInfo &model, const TargetInfo &target) {
 
   if (program.buffers.size() > bufferLimit)
     return bad("the program has too many buffers");
+  if (program.dispatches.empty() || program.dispatches.size() > dispatchLimit)
+    return bad("the number of dispatches is out of range");
   for (const BufferInfo &buffer : program.buffers)
     LLQRT_RETURN_IF_ERROR(checkBuffer(model, program, buffer));
   for (size_t i = 0; i < program.dispatches.size(); ++i)

@@ -1,8 +1,8 @@
 //===- Interpreter.cpp - Runs a program's dispatches ----------------------===//
 //
-// Each thread walks the same list of steps and computes its own contiguous
-// share of every step's items. The division depends on the number of threads,
-// the value of an item does not: kernels fix the order within one.
+// Each thread walks the same groups of steps and computes grains of their
+// items. Which thread computes an item is a matter of chance, its value is not:
+// kernels fix the order within one.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -105,8 +105,9 @@ Status Interpreter::allocate(const ProgramInfo &program, uint64_t capacity,
 
 Status Interpreter::bind(const Model &model, const ProgramInfo &program,
                          const KernelTable &kernels, uint64_t cacheCapacity,
-                         unsigned threads) {
-  LLQRT_RETURN_IF_ERROR(allocate(program, cacheCapacity, threads));
+                         const ThreadPool &pool) {
+  LLQRT_RETURN_IF_ERROR(allocate(program, cacheCapacity, pool.size()));
+  spinNanoseconds = pool.spinTime();
   capacity = static_cast<int64_t>(cacheCapacity);
 
   std::vector<void *> memory;
@@ -139,44 +140,106 @@ Status Interpreter::bind(const Model &model, const ProgramInfo &program,
 
   PendingAccesses pending(program);
   for (const DispatchInfo &dispatch : program.dispatches) {
+    if (pending.add(dispatch) || groups.empty())
+      groups.push_back({steps.size(), steps.size()});
+    ++groups.back().last;
     steps.push_back({kernels.kernels[dispatch.kernel], pointers.size(),
                      dispatch.items, dispatch.itemsPerToken,
-                     dispatch.outputsOnly, pending.add(dispatch)});
+                     dispatch.outputsOnly});
     for (uint32_t buffer : dispatch.buffers)
       pointers.push_back(memory[buffer]);
   }
+  sharing = std::make_unique<WorkSharing>(pool.size());
   return {};
 }
 
 void Interpreter::run(ThreadPool &pool, int64_t tokens, int64_t outputs,
                       int64_t past) {
-  llqrt_call all = {0, tokens, past, capacity};
-  llqrt_call asked = {tokens - outputs, tokens, past, capacity};
-  pool.run([&](unsigned thread) { runThread(pool, thread, all, asked); });
+  uint64_t state = passState.load(std::memory_order_relaxed);
+  passState.store(state + 1, std::memory_order_seq_cst);
+  passTokens.store(tokens, std::memory_order_release);
+  passOutputs.store(outputs, std::memory_order_release);
+  passPast.store(past, std::memory_order_release);
+  passState.store(state + 2, std::memory_order_release);
+  pool.offer(*this);
 }
 
-void Interpreter::runThread(ThreadPool &pool, unsigned thread,
-                            const llqrt_call &all,
-                            const llqrt_call &asked) const {
-  void *threadScratch = scratch.data() + scratchStride * thread;
-  for (const Step &step : steps) {
-    // Also before a step that is left out: later ones rely on it.
-    if (step.barrierBefore)
-      pool.barrier();
-    const llqrt_call &call = step.outputsOnly ? asked : all;
-    int64_t tokens = call.token_end - call.token_begin;
-    if (tokens == 0)
-      continue;
-    ItemRange share = shareOfItems(step.items + step.itemsPerToken * tokens,
-                                   thread, pool.size());
-    if (share.begin < share.end)
-      step.kernel(pointers.data() + step.buffers, &call, share.begin, share.end,
-                  threadScratch);
+/// False if the pass is already over and the next one is being written.
+bool Interpreter::readPass(Pass &pass) const {
+  uint64_t state = passState.load(std::memory_order_acquire);
+  int64_t tokens = passTokens.load(std::memory_order_acquire);
+  int64_t outputs = passOutputs.load(std::memory_order_acquire);
+  int64_t past = passPast.load(std::memory_order_acquire);
+  if (state % 2 != 0 || passState.load(std::memory_order_relaxed) != state)
+    return false;
+  pass = {state / 2 - 1,
+          {0, tokens, past, capacity},
+          {tokens - outputs, tokens, past, capacity}};
+  return true;
+}
+
+int64_t Interpreter::itemsOf(const Step &step, const Pass &pass) const {
+  const llqrt_call &call = step.outputsOnly ? pass.asked : pass.all;
+  int64_t tokens = call.token_end - call.token_begin;
+  return tokens == 0 ? 0 : step.items + step.itemsPerToken * tokens;
+}
+
+/// Small enough that threads end together, large enough to cost nothing.
+int64_t Interpreter::grainsOf(const Step &step, const Pass &pass) const {
+  constexpr int64_t grainsPerThread = 8;
+  return std::min<int64_t>(itemsOf(step, pass),
+                           grainsPerThread * sharing->threads());
+}
+
+uint32_t Interpreter::runShare(size_t index, const Pass &pass, unsigned owner,
+                               unsigned thread) {
+  const Step &step = steps[index];
+  int64_t items = itemsOf(step, pass), grains = grainsOf(step, pass);
+  uint64_t number = pass.number * steps.size() + index + 1;
+  const llqrt_call &call = step.outputsOnly ? pass.asked : pass.all;
+  for (uint32_t count = 0;; ++count) {
+    int64_t grain = sharing->claim(owner, number, grains);
+    if (grain < 0)
+      return count;
+    ItemRange range = shareOfItems(items, static_cast<unsigned>(grain),
+                                   static_cast<unsigned>(grains));
+    step.kernel(pointers.data() + step.buffers, &call, range.begin, range.end,
+                scratch.data() + scratchStride * thread);
   }
 }
 
-size_t Interpreter::barrierCount() const {
-  return static_cast<size_t>(
-      std::count_if(steps.begin(), steps.end(),
-                    [](const Step &step) { return step.barrierBefore; }));
+void Interpreter::runGroup(size_t index, const Pass &pass, unsigned thread) {
+  const Group &group = groups[index];
+  auto number = static_cast<uint32_t>(pass.number * groups.size() + index);
+  uint32_t done = 0, total = 0;
+  for (size_t step = group.first; step < group.last; ++step) {
+    done += runShare(step, pass, thread, thread);
+    total += static_cast<uint32_t>(grainsOf(steps[step], pass));
+  }
+  if (done != 0 || total == 0)
+    sharing->report(number, done, total);
+
+  // Help the others until there is nothing left to take.
+  unsigned threads = sharing->threads();
+  for (unsigned distance = 1; distance < threads; ++distance) {
+    if (sharing->currentGroup() != number)
+      return;
+    unsigned owner = (thread + distance) % threads;
+    uint32_t helped = 0;
+    for (size_t step = group.first; step < group.last; ++step)
+      helped += runShare(step, pass, owner, thread);
+    if (helped != 0)
+      sharing->report(number, helped, total);
+  }
+  sharing->waitFor(number, spinNanoseconds);
+}
+
+void Interpreter::operator()(unsigned thread) {
+  Pass pass;
+  if (!readPass(pass))
+    return;
+  auto first = static_cast<uint32_t>(pass.number * groups.size());
+  // Others may be far ahead, or the pass over.
+  for (size_t group; (group = sharing->currentGroup() - first) < groups.size();)
+    runGroup(group, pass, thread);
 }

@@ -19,8 +19,9 @@ using namespace llqrt;
 struct Session::Impl {
   std::shared_ptr<const Model> model;
   const KernelTable *kernels = nullptr;
-  std::unique_ptr<ThreadPool> threads;
   Interpreter interpreter;
+  /// Ends before the interpreter, which its threads may still visit.
+  std::unique_ptr<ThreadPool> threads;
   uint64_t position = 0;
   /// Longest sequence: what the caller asked for.
   uint64_t capacity = 0;
@@ -69,8 +70,8 @@ Status Session::create(std::shared_ptr<const Model> model,
                          options.pinThreads, impl->threads));
   uint64_t positions = (impl->capacity + LLQRT_POSITION_BLOCK - 1) /
                        LLQRT_POSITION_BLOCK * LLQRT_POSITION_BLOCK;
-  LLQRT_RETURN_IF_ERROR(impl->interpreter.bind(
-      *model, program, *impl->kernels, positions, impl->threads->size()));
+  LLQRT_RETURN_IF_ERROR(impl->interpreter.bind(*model, program, *impl->kernels,
+                                               positions, *impl->threads));
   impl->model = std::move(model);
   session.reset(new Session(std::move(impl)));
   return {};

@@ -1,7 +1,6 @@
 //===- ThreadPool.cpp - Threads with a cheap barrier ----------------------===//
 //
-// Threads wait on words that somebody bumps: first spinning, then asleep in the
-// kernel. The bumper makes a system call only if somebody sleeps.
+// See ThreadPool.h.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -37,11 +36,11 @@ static int64_t nowNanoseconds() {
       .count();
 }
 
-void ThreadPool::Event::waitWhile(uint32_t old, int64_t spin) {
+void Event::waitWhile(uint32_t old, int64_t spin) {
   int64_t deadline = 0;
   for (unsigned round = 0;; ++round) {
     for (unsigned i = 0; i < 64; ++i) {
-      if (value.load(std::memory_order_acquire) != old)
+      if (value() != old)
         return;
       pauseCpu();
     }
@@ -51,19 +50,18 @@ void ThreadPool::Event::waitWhile(uint32_t old, int64_t spin) {
     if (now >= deadline)
       break;
   }
-  // signal() bumps the value and then looks for sleepers, we announce ourselves
-  // and then look at the value (the kernel does): one of us sees the other.
+  // change() writes the word and then looks for sleepers, we announce ourselves
+  // and then look at the word (the kernel does): one of us sees the other.
   sleepers.fetch_add(1, std::memory_order_seq_cst);
-  while (value.load(std::memory_order_seq_cst) == old)
-    syscall(SYS_futex, &value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+  while (word.load(std::memory_order_seq_cst) == old)
+    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
   sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void ThreadPool::Event::signal(uint32_t next) {
-  value.store(next, std::memory_order_seq_cst);
-  if (sleepers.load(std::memory_order_seq_cst) != 0)
-    syscall(SYS_futex, &value, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr,
-            0);
+void Event::change(uint32_t old, uint32_t next) {
+  if (word.compare_exchange_strong(old, next, std::memory_order_seq_cst) &&
+      sleepers.load(std::memory_order_seq_cst) != 0)
+    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 Status ThreadPool::create(unsigned threads, bool pin,
@@ -106,8 +104,8 @@ Status ThreadPool::create(unsigned threads, bool pin,
 }
 
 ThreadPool::~ThreadPool() {
-  stopping = true;
-  start.signal(start.value.load(std::memory_order_relaxed) + 1);
+  // No function: the end.
+  start({nullptr, nullptr, false});
   for (std::thread &worker : workers)
     worker.join();
 }
@@ -115,33 +113,47 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::workerLoop(unsigned thread) {
   uint32_t seen = 0;
   for (;;) {
-    start.waitWhile(seen, spinNanoseconds);
-    ++seen;
-    if (stopping)
+    jobNumber.waitWhile(seen, spinNanoseconds);
+    uint32_t number = jobNumber.value();
+    if (number % 2 != 0)
+      continue;
+    Job job = {jobFunction.load(std::memory_order_acquire),
+               jobContext.load(std::memory_order_acquire),
+               jobForEverybody.load(std::memory_order_acquire)};
+    if (jobNumber.value() != number)
+      continue;
+    seen = number;
+    if (!job.function)
       return;
-    taskFunction(taskContext, thread);
-    barrier();
+    job.function(job.context, thread);
+    if (job.everybody)
+      barrier();
   }
 }
 
-void ThreadPool::runErased(void (*function)(void *, unsigned), void *context) {
-  if (threadCount == 1)
-    return function(context, 0);
-  taskFunction = function;
-  taskContext = context;
-  start.signal(start.value.load(std::memory_order_relaxed) + 1);
-  function(context, 0);
-  barrier();
+void ThreadPool::start(const Job &job) {
+  if (threadCount > 1) {
+    uint32_t number = jobNumber.value();
+    jobNumber.change(number, number + 1);
+    jobFunction.store(job.function, std::memory_order_release);
+    jobContext.store(job.context, std::memory_order_release);
+    jobForEverybody.store(job.everybody, std::memory_order_release);
+    jobNumber.change(number + 1, number + 2);
+  }
+  if (job.function)
+    job.function(job.context, 0);
+  if (job.everybody)
+    barrier();
 }
 
 void ThreadPool::barrier() {
   if (threadCount == 1)
     return;
   // Stable until this thread arrives: the phase cannot end without it.
-  uint32_t current = phase.value.load(std::memory_order_relaxed);
+  uint32_t current = phase.value();
   if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == threadCount) {
     arrived.store(0, std::memory_order_relaxed);
-    phase.signal(current + 1);
+    phase.change(current, current + 1);
     return;
   }
   phase.waitWhile(current, spinNanoseconds);

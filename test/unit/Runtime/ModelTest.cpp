@@ -175,6 +175,8 @@ static const WrongHeader wrongHeaders[] = {
      [](ModelInfo &m) { program(m).buffers[5].weight = 2; }},
     {"size out of range",
      [](ModelInfo &m) { program(m).buffers[3].bytesPerPosition = huge / 100; }},
+    {"number of dispatches",
+     [](ModelInfo &m) { program(m).dispatches.clear(); }},
     {"kernel that does not exist",
      [](ModelInfo &m) { program(m).dispatches[0].kernel = 4; }},
     {"buffer that does not exist",

@@ -13,6 +13,9 @@
 
 #include "gtest/gtest.h"
 
+#include <algorithm>
+#include <atomic>
+
 using namespace llqrt;
 using namespace llqrt::test;
 
@@ -71,6 +74,32 @@ TEST(SessionTest, SameLogitsForAnyCalls) {
     }
     EXPECT_EQ(logits, expected) << step;
     EXPECT_EQ(session->position(), ids.size());
+  }
+}
+
+// With more threads than cores some are always late, often by whole passes, and
+// find other work when they arrive.
+TEST(SessionTest, LateThreadsDoNoHarm) {
+  SessionOptions options;
+  options.threads = 9;
+  std::unique_ptr<Session> session = makeSession(options);
+  std::vector<int32_t> ids = someIds(6);
+  std::vector<float> expected = referenceLogits(ids);
+  for (int round = 0; round < 300; ++round) {
+    ASSERT_TRUE(session->truncate(0).ok());
+    for (size_t t = 0; t < ids.size(); ++t) {
+      std::span<const float> values;
+      size_t outputs = (round + t) % 3 != 0;
+      ASSERT_TRUE(session->evaluate({&ids[t], 1}, outputs, values).ok());
+      ASSERT_TRUE(std::equal(values.begin(), values.end(),
+                             expected.begin() +
+                                 static_cast<std::ptrdiff_t>(t * vocab)));
+    }
+    std::atomic<int> visits{0};
+    if (round % 10 == 0) {
+      session->threads().run([&](unsigned) { ++visits; });
+      ASSERT_EQ(visits, 9);
+    }
   }
 }
 
