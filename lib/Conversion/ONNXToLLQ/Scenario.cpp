@@ -136,7 +136,8 @@ Result<InputRole> RoleFinder::getRole(BlockArgument argument) {
     return InputRole{Kind::Positions};
   if (type.getRank() == 2) {
     // As many columns as there are tokens: positions or a mask.
-    ArrayAttr mine = getDims(argument), theirs = getDims(tokens);
+    ArrayAttr mine = getDims(argument);
+    ArrayAttr theirs = tokens ? getDims(tokens) : ArrayAttr();
     if (mine && theirs && mine.size() == 2 && theirs.size() == 2 &&
         mine[1] == theirs[1])
       open.push_back(argument.getArgNumber());
