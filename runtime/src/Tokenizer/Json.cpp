@@ -25,6 +25,10 @@ Json parseJsonObject(std::string_view text, const char *file) {
     auto line = 1 + std::count(text.begin(), text.begin() + at, '\n');
     throw Error(std::string(file) + ": not valid JSON at line " +
                 std::to_string(line) + ", byte " + std::to_string(e.byte));
+  } catch (const Json::exception &) {
+    // A number that no double holds.
+    throw Error(std::string(file) + ": not valid JSON, a number in it is out "
+                                    "of range");
   }
   if (!json.is_object())
     throw Error(std::string(file) + ": the top level is no JSON object");

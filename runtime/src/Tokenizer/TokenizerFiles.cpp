@@ -39,7 +39,12 @@ static std::string readFile(const fs::path &path) {
 
 static std::string readIfPresent(const fs::path &path) {
   std::error_code status;
-  return fs::exists(path, status) ? readFile(path) : std::string();
+  if (!fs::exists(path, status))
+    return {};
+  std::string text = readFile(path);
+  if (text.empty())
+    throw Error(path.string() + ": the file is empty");
+  return text;
 }
 
 static void addId(std::vector<int32_t> &ids, int32_t id) {

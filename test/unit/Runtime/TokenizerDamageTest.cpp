@@ -42,6 +42,19 @@ TEST(TokenizerDamageTest, MissingFilesAreNamed) {
                                    "tokenizer.model in this directory");
 }
 
+TEST(TokenizerDamageTest, EmptyFilesBesideItAreErrors) {
+  for (const char *name : {"tokenizer_config.json", "generation_config.json",
+                           "config.json", "chat_template.jinja"}) {
+    TemporaryFolder folder;
+    folder.write("tokenizer.json",
+                 readText(dataPath("models/tiny-llama3/tokenizer.json")));
+    folder.write(name, "");
+    std::string error;
+    EXPECT_FALSE(Tokenizer::load(folder.path(), error));
+    EXPECT_EQ(error, folder.path() + "/" + name + ": the file is empty");
+  }
+}
+
 TEST(TokenizerDamageTest, TextThatIsNoTokenizer) {
   EXPECT_EQ(messageOf("{"), "tokenizer.json: not valid JSON at line 1, byte 2");
   EXPECT_EQ(messageOf("{\"model\":\n1]"),
@@ -49,6 +62,8 @@ TEST(TokenizerDamageTest, TextThatIsNoTokenizer) {
   EXPECT_EQ(messageOf("{}"), "tokenizer.json: 'model' is missing or no object");
   EXPECT_EQ(messageOf("{\"a\": \"\\ud800\"}").substr(0, 30),
             "tokenizer.json: not valid JSON");
+  EXPECT_EQ(messageOf("{\"a\": 1e999}"),
+            "tokenizer.json: not valid JSON, a number in it is out of range");
   std::string deep = "{\"model\":" + std::string(100000, '[');
   EXPECT_EQ(messageOf(deep).substr(0, 30), "tokenizer.json: not valid JSON");
 }
@@ -223,6 +238,8 @@ TEST(TokenizerDamageTest, PatternsThatTakeTooLongAreErrors) {
 
 TEST(TokenizerDamageTest, ConfigurationsWithFaults) {
   std::string json = readText(dataPath("models/tiny-llama3/tokenizer.json"));
+  EXPECT_EQ(messageOf(json, " "),
+            "tokenizer_config.json: not valid JSON at line 1, byte 2");
   EXPECT_EQ(messageOf(json, "[]"),
             "tokenizer_config.json: the top level is no JSON object");
   EXPECT_EQ(messageOf(json, R"({"bos_token": 7})"),
