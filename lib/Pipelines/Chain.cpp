@@ -6,6 +6,7 @@
 
 #include "llq/Pipelines/Chain.h"
 #include "llq/Quantize/Passes.h"
+#include "llq/Support/CapturedErrors.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -158,12 +159,17 @@ llvm::Expected<std::string> ChainParser::parseWord() {
     message = text.str();
     return failure();
   };
-  if (failed(entry->addToPipeline(passes, options, keepMessage))) {
+  CapturedErrors printed;
+  bool refused = failed(entry->addToPipeline(passes, options, keepMessage));
+  std::string text = printed.take();
+  if (refused) {
     StringRef reason = StringRef(message).trim();
     reason.consume_front("<Pass-Options-Parser>: ");
-    if (reason.empty())
-      return makeError("");
-    return makeError(word + ": " + reason + ", " + listOptions(*entry));
+    if (!reason.empty())
+      return makeError(word + ": " + reason + ", " + listOptions(*entry));
+    // What is wrong with a value, LLVM prints itself.
+    std::string fault = getOptionError(text);
+    return makeError(word + ": " + StringRef(fault).ltrim('-'));
   }
   std::string result = entry->getPassArgument().str();
   return options.empty() ? result : result + "{" + options + "}";

@@ -14,8 +14,8 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -78,8 +78,8 @@ ThreadPool::ThreadPool(unsigned threads) : state(std::make_unique<State>()) {
     for (unsigned i = 1; i < threads; ++i)
       state->workers.emplace_back(
           [state = state.get()] { state->workerLoop(); });
-  } catch (const std::system_error &) {
-    // Those that were made will do.
+  } catch (const std::exception &) {
+    // No more threads, or no memory for them: those that were made will do.
   }
 }
 
