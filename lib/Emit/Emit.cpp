@@ -13,13 +13,12 @@
 #include "WeightPacker.h"
 
 #include "llq/Codegen/CPU.h"
+#include "llq/Support/OutputFile.h"
 #include "llqrt/FileFormat.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/Parser/Parser.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
 #include <xxhash.h>
@@ -34,88 +33,40 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
       .count();
 }
 
-/// The output under a temporary name until `keep`.
-class OutputFile {
+/// The output, a segment at a time.
+class ModelFile {
 public:
-  static llvm::Expected<OutputFile> create(const std::string &path) {
-    // Renaming would put the file in the place of a device or a pipe.
-    llvm::sys::fs::file_status status;
-    if (!llvm::sys::fs::status(path, status) &&
-        !llvm::sys::fs::is_regular_file(status))
-      return llvm::createStringError("cannot write " + path +
-                                     ": it is there and no regular file");
-    auto file = llvm::sys::fs::TempFile::create(path + ".tmp-%%%%%%");
-    if (!file)
-      return llvm::createStringError("cannot create a file beside " + path +
-                                     ": " + llvm::toString(file.takeError()));
-    return OutputFile(path, std::move(*file));
-  }
-  OutputFile(OutputFile &&) = default;
-  ~OutputFile() {
-    if (os) {
-      // What is still buffered may fail too; a stream must not end in error.
-      os->flush();
-      os->clear_error();
-      os.reset();
-      llvm::consumeError(file.discard());
-    }
-  }
+  explicit ModelFile(OutputFile file) : file(std::move(file)) {}
 
   /// Writes a segment at the next aligned offset; `produce` feeds its bytes.
   llvm::Expected<llqrt::fb::Region>
   segment(llvm::function_ref<llvm::Error(WeightPacker::Sink)> produce) {
-    uint64_t offset = llvm::alignTo(os->tell(), LLQRT_SEGMENT_ALIGNMENT);
-    os->write_zeros(offset - os->tell());
+    llvm::raw_fd_ostream &os = file.stream();
+    uint64_t offset = llvm::alignTo(os.tell(), LLQRT_SEGMENT_ALIGNMENT);
+    os.write_zeros(offset - os.tell());
     std::unique_ptr<XXH3_state_t, void (*)(XXH3_state_t *)> hash(
         XXH3_createState(), [](XXH3_state_t *s) { XXH3_freeState(s); });
     XXH3_64bits_reset(hash.get());
     llvm::Error error = produce([&](ArrayRef<char> bytes) {
       XXH3_64bits_update(hash.get(), bytes.data(), bytes.size());
-      os->write(bytes.data(), bytes.size());
-      return check();
+      os.write(bytes.data(), bytes.size());
+      return file.check();
     });
     if (error)
       return std::move(error);
-    return llqrt::fb::Region(offset, os->tell() - offset,
+    return llqrt::fb::Region(offset, os.tell() - offset,
                              XXH3_64bits_digest(hash.get()));
   }
 
-  llvm::Error check() {
-    if (!os->has_error())
-      return llvm::Error::success();
-    std::string message = os->error().message();
-    os->clear_error();
-    return llvm::createStringError("cannot write " + path + ": " + message);
-  }
-
-  uint64_t tell() { return os->tell(); }
-  void skip(uint64_t bytes) { os->write_zeros(bytes); }
+  uint64_t tell() { return file.stream().tell(); }
+  void skip(uint64_t bytes) { file.stream().write_zeros(bytes); }
   void writeAt(uint64_t offset, ArrayRef<char> bytes) {
-    os->pwrite(bytes.data(), bytes.size(), offset);
+    file.stream().pwrite(bytes.data(), bytes.size(), offset);
   }
-
-  llvm::Error keep() {
-    os->flush();
-    if (llvm::Error error = check())
-      return error;
-    os.reset();
-    if (llvm::Error error = file.keep(path))
-      return llvm::createStringError("cannot write " + path + ": " +
-                                     llvm::toString(std::move(error)));
-    return llvm::Error::success();
-  }
+  llvm::Error keep() { return file.keep(); }
 
 private:
-  OutputFile(std::string path, llvm::sys::fs::TempFile file)
-      : path(std::move(path)), file(std::move(file)),
-        os(std::make_unique<llvm::raw_fd_ostream>(this->file.FD,
-                                                  /*shouldClose=*/false)) {
-    os->SetBufferSize(1 << 20);
-  }
-
-  std::string path;
-  llvm::sys::fs::TempFile file;
-  std::unique_ptr<llvm::raw_fd_ostream> os;
+  OutputFile file;
 };
 
 } // namespace
@@ -176,7 +127,7 @@ static LogicalResult compileKernels(ModuleOp module, unsigned threads,
 }
 
 /// Everything behind code generation; errors without a location.
-static llvm::Error write(ModelHeader &header, OutputFile &file,
+static llvm::Error write(ModelHeader &header, ModelFile &file,
                          const EmitOptions &options, EmitReport &report) {
   std::vector<char> placeholder = header.build();
   file.skip(sizeof(llqrt_prelude) + placeholder.size());
@@ -242,7 +193,25 @@ FailureOr<EmitReport> llq::emitModel(ModuleOp module,
   report.codeSeconds = secondsSince(start);
   report.bitsPerWeight = header.getBitsPerWeight(/*total=*/false);
   report.bitsPerWeightTotal = header.getBitsPerWeight(/*total=*/true);
-  if (llvm::Error error = write(header, *file, options, report))
+  ModelFile modelFile(std::move(*file));
+  if (llvm::Error error = write(header, modelFile, options, report))
     return module.emitError() << llvm::toString(std::move(error));
+  return report;
+}
+
+FailureOr<EmitReport> llq::measureModel(ModuleOp module) {
+  EmitOptions options;
+  ModelHeader header(module, options);
+  if (failed(header.collect()))
+    return failure();
+  EmitReport report;
+  report.bytes = sizeof(llqrt_prelude) + header.build().size();
+  for (WeightSegment &weight : header.weights) {
+    report.weightBytes += weight.buffer.getBytes();
+    report.bytes = llvm::alignTo(report.bytes, LLQRT_SEGMENT_ALIGNMENT) +
+                   weight.buffer.getBytes();
+  }
+  report.bitsPerWeight = header.getBitsPerWeight(/*total=*/false);
+  report.bitsPerWeightTotal = header.getBitsPerWeight(/*total=*/true);
   return report;
 }

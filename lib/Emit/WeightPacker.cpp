@@ -173,6 +173,8 @@ llvm::Error WeightPacker::write(BufferOp buffer, Sink sink) {
   llvm::Error error =
       packed ? writePacked(packed, sink)
              : writeVectors(cast<PaddedVectorAttr>(*buffer.getContent()), sink);
+  // Gives back the pages of the source that this weight has touched.
+  reader.release();
   if (!error)
     return error;
   return llvm::createStringError("weight " + buffer.getName() + ": " +

@@ -52,6 +52,10 @@ struct EmitReport {
 mlir::FailureOr<EmitReport> emitModel(mlir::ModuleOp module,
                                       const EmitOptions &options);
 
+/// The sizes that `emitModel` would report, as far as they are known without
+/// generating code: bytes of header and weights, bits per weight.
+mlir::FailureOr<EmitReport> measureModel(mlir::ModuleOp module);
+
 } // namespace llq
 
 #endif // LLQ_EMIT_EMIT_H

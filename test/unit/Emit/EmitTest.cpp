@@ -154,7 +154,7 @@ TEST_F(Emit, PathsThatCannotBeWritten) {
   options.output = folder + "/missing/model.llq";
   expectError("/missing/model.llq: No such file or directory");
   options.output = folder;
-  expectError(folder + ": it is there and no regular file");
+  expectError(folder + ": it is a folder");
   // A device stays what it is.
   options.output = "/dev/full";
   expectError("cannot write /dev/full: it is there and no regular file");
