@@ -32,6 +32,7 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -82,11 +83,17 @@ struct ExpandMathPass : PassWrapper<ExpandMathPass, OperationPass<ModuleOp>> {
   bool hasFMA;
 };
 
-/// A file that is removed at the end.
+/// A file that is removed at the end, or by Ctrl-C.
 struct TemporaryFile {
   ~TemporaryFile() {
-    if (!path.empty())
-      llvm::sys::fs::remove(path);
+    if (path.empty())
+      return;
+    llvm::sys::fs::remove(path);
+    llvm::sys::DontRemoveFileOnSignal(path);
+  }
+  void own(StringRef file) {
+    path = file.str();
+    llvm::sys::RemoveFileOnSignal(path);
   }
   std::string path;
 };
@@ -204,10 +211,12 @@ FailureOr<std::string> llq::compileToSharedObject(ModuleOp module,
           "llq-kernels", "o", descriptor, path))
     return module.emitError()
            << "cannot create a temporary file: " << ec.message();
-  input.path = path.str();
+  input.own(path);
   {
     llvm::raw_fd_ostream os(descriptor, /*shouldClose=*/true);
     os << *object;
+    // What is still buffered must not fail where nobody can say so.
+    os.flush();
     if (os.has_error()) {
       std::string message = os.error().message();
       os.clear_error();
@@ -218,7 +227,7 @@ FailureOr<std::string> llq::compileToSharedObject(ModuleOp module,
           llvm::sys::fs::createTemporaryFile("llq-kernels", "so", path))
     return module.emitError()
            << "cannot create a temporary file: " << ec.message();
-  output.path = path.str();
+  output.own(path);
   const char *arguments[] = {"ld.lld",
                              "-shared",
                              input.path.c_str(),
