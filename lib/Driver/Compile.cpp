@@ -29,7 +29,7 @@ static llvm::Expected<std::string> getLevels(StringRef target) {
   if (kind != "cpu")
     return llvm::createStringError("unknown target '" + target.str() +
                                    "', known: cpu, cpu:native, cpu:<level>");
-  if (level.empty())
+  if (level.empty() && !target.contains(':'))
     return std::string();
   if (level == "native") {
     const CPULevel *host = getHostCPULevel();

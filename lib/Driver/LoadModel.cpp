@@ -15,6 +15,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
@@ -51,6 +52,49 @@ LogicalResult llq::attachTokenizer(ModuleOp module, StringRef path) {
   return success();
 }
 
+/// Beside a model or in the folder of a tokenizer.
+static constexpr StringRef sideFiles[] = {
+    "config.json",         "generation_config.json",  "tokenizer.json",
+    "tokenizer.model",     "tokenizer_config.json",   "params.json",
+    "chat_template.jinja", "original/tokenizer.model"};
+
+std::vector<std::string> llq::getInputFiles(StringRef path,
+                                            const LoadOptions &options) {
+  std::vector<std::string> files = {path.str()};
+  auto addFolder = [&](StringRef folder) {
+    for (StringRef name : sideFiles) {
+      SmallString<256> file(folder);
+      llvm::sys::path::append(file, name);
+      files.push_back(file.str().str());
+    }
+  };
+  addFolder(llvm::sys::path::parent_path(path));
+  if (!options.config.empty())
+    files.push_back(options.config);
+  if (!options.tokenizer.empty()) {
+    files.push_back(options.tokenizer);
+    addFolder(options.tokenizer);
+    addFolder(llvm::sys::path::parent_path(options.tokenizer));
+  }
+  return files;
+}
+
+std::vector<std::string> llq::getWeightFiles(ModuleOp module) {
+  llvm::SetVector<StringRef> paths;
+  AttrTypeWalker walker;
+  walker.addWalk([&](ExternalAttr attr) { paths.insert(attr.getPath()); });
+  module.walk([&](Operation *op) {
+    for (NamedAttribute attr : op->getAttrs())
+      walker.walk(attr.getValue());
+    if (Attribute properties = op->getPropertiesAsAttribute())
+      walker.walk(properties);
+  });
+  std::vector<std::string> files;
+  for (StringRef path : paths)
+    files.push_back(path.str());
+  return files;
+}
+
 /// The folder of `path` if it holds a tokenizer, else empty.
 static std::string findTokenizer(StringRef path) {
   SmallString<256> folder(path);
@@ -62,6 +106,22 @@ static std::string findTokenizer(StringRef path) {
       return folder.empty() ? "." : folder.str().str();
   }
   return {};
+}
+
+/// Whether brackets in `text` may go deeper than any configuration: those in
+/// strings count too, which are few.
+static bool isNestedTooDeeply(StringRef text) {
+  constexpr int64_t deepest = 1000;
+  int64_t depth = 0;
+  for (char c : text) {
+    if (c == '[' || c == '{') {
+      if (++depth > deepest)
+        return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
 }
 
 /// The text of config.json: that of `options`, or the one beside the model.
@@ -80,6 +140,10 @@ readConfig(StringRef path, const LoadOptions &options, MLIRContext *context) {
   if (!buffer)
     return emitError(UnknownLoc::get(context))
            << "cannot read " << file << ": " << buffer.getError().message();
+  // LLVM's parser goes one call deeper with each level.
+  if (isNestedTooDeeply((*buffer)->getBuffer()))
+    return emitError(UnknownLoc::get(context))
+           << file << " is nested too deeply: no configuration of a model is";
   auto parsed = llvm::json::parse((*buffer)->getBuffer());
   if (!parsed) {
     return emitError(UnknownLoc::get(context))
@@ -138,6 +202,18 @@ static LogicalResult normalize(ModuleOp module, StringRef path,
   return success();
 }
 
+/// Whether `bytes` of a file named `path` are MLIR.
+static bool holdsMLIR(StringRef path, StringRef bytes) {
+  return bytes.starts_with("ML\xefR") ||
+         llvm::sys::path::extension(path) == ".mlir";
+}
+
+bool llq::isMLIR(StringRef path) {
+  auto buffer = llvm::MemoryBuffer::getFileSlice(path, /*MapSize=*/4,
+                                                 /*Offset=*/0);
+  return holdsMLIR(path, buffer ? (*buffer)->getBuffer() : StringRef());
+}
+
 OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
                                      const LoadOptions &options) {
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
@@ -150,8 +226,7 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
   StringRef bytes = (*buffer)->getBuffer();
   std::string tokenizer = options.tokenizer;
   OwningOpRef<ModuleOp> module;
-  if (bytes.starts_with("ML\xefR") ||
-      llvm::sys::path::extension(path) == ".mlir") {
+  if (holdsMLIR(path, bytes)) {
     module = parseMLIR(std::move(*buffer), context);
   } else {
     auto hash = llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes));

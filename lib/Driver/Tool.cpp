@@ -6,9 +6,10 @@
 
 #include "llq/Driver/Tool.h"
 #include "llq/InitAll.h"
+#include "llq/Support/CapturedErrors.h"
 
 #include "llvm/Support/Error.h"
-#include "llvm/Support/Path.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <sys/resource.h>
@@ -28,24 +29,65 @@ void Tool::freeOptionName(StringRef option) {
     it->second->removeArgument();
 }
 
+/// `text` as one line of a message: names out of files can hold anything, of
+/// any length.
+static std::string formatLine(std::string text) {
+  constexpr size_t longest = 1000;
+  for (char &c : text)
+    if (c == '\n' || c == '\t' || c == '\r')
+      c = ' ';
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  if (text.size() > longest)
+    text = text.substr(0, longest) + " ...";
+  return text;
+}
+
 std::optional<int> Tool::parse(int argc, const char *const *argv) {
   llvm::cl::HideUnrelatedOptions(category);
   std::string text;
   llvm::raw_string_ostream os(text);
-  if (llvm::cl::ParseCommandLineOptions(argc, argv, overview, &os))
-    return std::nullopt;
-  // LLVM's message, one line of it, in the form of every other error.
-  StringRef line = StringRef(text).split('\n').first;
-  line.consume_front(llvm::sys::path::filename(argv[0]).str() + ": ");
-  return fail(line, kUsage);
+  CapturedErrors printed;
+  bool parsed = llvm::cl::ParseCommandLineOptions(argc, argv, overview, &os);
+  text += printed.take();
+  if (!parsed)
+    return fail(getOptionError(text) + "; see --help", kUsage);
+  return std::nullopt;
+}
+
+std::optional<int> Tool::refuseEmpty(
+    std::initializer_list<const llvm::cl::opt<std::string> *> options) {
+  for (const llvm::cl::opt<std::string> *option : options)
+    if (option->getNumOccurrences() && option->getValue().empty())
+      return fail((option->ArgStr.size() > 1 ? "--" : "-") + option->ArgStr +
+                      " needs a value; see --help",
+                  kUsage);
+  return std::nullopt;
 }
 
 int Tool::fail(const llvm::Twine &message, int status) {
-  std::string text = message.str();
-  // One line, whatever was put into the message.
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  llvm::errs() << name << ": error: " << text << '\n';
+  llvm::errs() << name << ": error: " << formatLine(message.str()) << '\n';
   return status;
+}
+
+std::optional<int> Tool::checkOutput(StringRef output,
+                                     ArrayRef<std::string> inputs) {
+  for (const std::string &input : inputs)
+    if (llvm::sys::fs::equivalent(output, input))
+      return fail("-o " + output + " is read as well" +
+                      (output == input ? "" : " (as " + input + ")") +
+                      ", give another file",
+                  kUsage);
+  return std::nullopt;
+}
+
+int Tool::finish() {
+  llvm::outs().flush();
+  if (!llvm::outs().has_error())
+    return kSuccess;
+  std::string reason = llvm::outs().error().message();
+  llvm::outs().clear_error();
+  return fail("standard output: " + reason);
 }
 
 int Tool::fail(llvm::Error error) {
@@ -59,19 +101,17 @@ Tool::handleDiagnostics(MLIRContext *context, StringRef file) {
   context->printOpOnDiagnostic(false);
   return std::make_unique<ScopedDiagnosticHandler>(
       context, [this, file = file.str()](Diagnostic &diagnostic) {
-        std::string text = diagnostic.str();
+        std::string text = file.empty() ? "" : file + ": ";
+        text += diagnostic.str();
         for (Diagnostic &note : diagnostic.getNotes())
           text += " (" + note.str() + ")";
-        std::replace(text.begin(), text.end(), '\n', ' ');
         StringRef kind =
             diagnostic.getSeverity() == DiagnosticSeverity::Error ? "error"
             : diagnostic.getSeverity() == DiagnosticSeverity::Warning
                 ? "warning"
                 : "note";
-        llvm::errs() << name << ": " << kind << ": ";
-        if (!file.empty())
-          llvm::errs() << file << ": ";
-        llvm::errs() << text << '\n';
+        llvm::errs() << name << ": " << kind << ": "
+                     << formatLine(std::move(text)) << '\n';
         return success();
       });
 }

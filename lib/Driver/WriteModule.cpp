@@ -6,6 +6,7 @@
 
 #include "llq/Driver/WriteModule.h"
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Support/OutputFile.h"
 #include "llq/Support/WeightData.h"
 
 #include "mlir/Bytecode/BytecodeWriter.h"
@@ -17,15 +18,18 @@ using namespace mlir;
 using namespace llq;
 
 llvm::Error llq::writeModule(ModuleOp module, StringRef path) {
-  bool text = path == "-" || llvm::sys::path::extension(path) == ".mlir";
-  return llvm::writeToOutput(path, [&](llvm::raw_ostream &os) -> llvm::Error {
-    if (text)
-      module.print(os);
-    else if (failed(writeBytecodeToFile(module, os)))
-      return llvm::createStringError("cannot write bytecode to " + path);
-    os.flush();
+  if (path == "-") {
+    module.print(llvm::outs());
     return llvm::Error::success();
-  });
+  }
+  auto file = OutputFile::create(path);
+  if (!file)
+    return file.takeError();
+  if (llvm::sys::path::extension(path) == ".mlir")
+    module.print(file->stream());
+  else if (failed(writeBytecodeToFile(module, file->stream())))
+    return llvm::createStringError("cannot write bytecode to " + path);
+  return file->keep();
 }
 
 llvm::Error llq::embedExternalWeights(ModuleOp module) {

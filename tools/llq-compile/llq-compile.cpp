@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Driver/Compile.h"
+#include "llq/Driver/DryRun.h"
 #include "llq/Driver/LoadModel.h"
 #include "llq/Driver/RandomModel.h"
 #include "llq/Driver/Tool.h"
@@ -74,6 +75,10 @@ static cl::opt<unsigned> context("context",
 static cl::opt<bool> dumpPipeline("dump-pass-pipeline",
                                   cl::desc("Print the pass pipeline and stop"),
                                   cl::cat(category));
+static cl::opt<bool>
+    dryRun("dry-run",
+           cl::desc("Print pipeline, sizes and memory needed; write nothing"),
+           cl::cat(category));
 static cl::opt<bool> json("json",
                           cl::desc("Print one JSON object about the result"),
                           cl::cat(category));
@@ -82,6 +87,7 @@ static const char *overview =
     "Compiles a LLAMA3 model to one file that llq-run runs\n\n"
     "  llq-compile model.onnx --quantize='rtn(bits=4,group-size=128)' "
     "-o model.llq\n"
+    "  llq-compile model.onnx --quantize='rtn(bits=2)' --dry-run\n"
     "  llq-compile quantized.mlirbc --target=cpu:native -o model.llq\n"
     "  llq-compile --shape=llama3.2-1b --quantize='rtn(bits=4)' -o "
     "random.llq\n";
@@ -113,6 +119,57 @@ static void report(const std::string &output, const CompileReport &r,
                << '\n';
 }
 
+/// What a compilation would make.
+static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
+  if (json) {
+    llvm::outs() << llvm::json::Value(llvm::json::Object{
+                        {"dry_run", true},
+                        {"bytes", int64_t(plan.emit.bytes)},
+                        {"weight_bytes", int64_t(plan.emit.weightBytes)},
+                        {"bits_per_weight", plan.emit.bitsPerWeight},
+                        {"bits_per_weight_total", plan.emit.bitsPerWeightTotal},
+                        {"peak_rss_bytes", int64_t(plan.peakBytes)},
+                        {"pipeline", pipeline}})
+                 << '\n';
+    return;
+  }
+  llvm::outs()
+      << "pipeline     " << pipeline << '\n'
+      << llvm::formatv(
+             "file         {0:F2} MB without code: weights {1:F2} MB, "
+             "tokenizer {2:F2} MB\n"
+             "bits/weight  {3:F3} in the blocks, {4:F3} with embedding "
+             "and head\n"
+             "peak memory  about {5:F0} MB\n",
+             plan.emit.bytes / 1e6, plan.emit.weightBytes / 1e6,
+             plan.tokenizerBytes / 1e6, plan.emit.bitsPerWeight,
+             plan.emit.bitsPerWeightTotal, plan.peakBytes / 1e6);
+}
+
+/// What the parser of the options cannot know.
+static std::optional<int> checkUsage(Tool &tool,
+                                     const cl::opt<unsigned> &threads) {
+  if (auto status = tool.refuseEmpty({&output, &quantize, &accuracy, &kvCache,
+                                      &target, &shape, &tokenizer, &config}))
+    return status;
+  if (input.empty() == shape.empty())
+    return tool.fail("give a model or --shape, and not both", kUsage);
+  if (output.empty() && !dumpPipeline && !dryRun)
+    return tool.fail("give the file to write with -o", kUsage);
+  if (threads.getNumOccurrences() && (threads < 1 || threads > 1024))
+    return tool.fail("--threads: '" + llvm::Twine(unsigned(threads)) +
+                         "' is not a number from 1 to 1024",
+                     kUsage);
+  if (context > unsigned(INT32_MAX))
+    return tool.fail("--context is out of range", kUsage);
+  // What is no ONNX model has its context and its comparison behind it.
+  if ((context || !config.empty()) && (!shape.empty() || isMLIR(input)))
+    return tool.fail("--context and --config go with an ONNX model", kUsage);
+  if (!shape.empty() && !tokenizer.empty())
+    return tool.fail("a random model of --shape takes no --tokenizer", kUsage);
+  return std::nullopt;
+}
+
 int main(int argc, char **argv) {
   Tool tool("llq-compile", overview, category);
   tool.freeOptionName("threads");
@@ -121,10 +178,8 @@ int main(int argc, char **argv) {
                             cl::cat(category));
   if (std::optional<int> status = tool.parse(argc, argv))
     return *status;
-  if (input.empty() == shape.empty())
-    return tool.fail("give a model or --shape, and not both", kUsage);
-  if (output.empty() && !dumpPipeline)
-    return tool.fail("give the file to write with -o", kUsage);
+  if (std::optional<int> status = checkUsage(tool, threads))
+    return *status;
 
   registerAllPasses();
   mlir::DialectRegistry registry;
@@ -146,7 +201,7 @@ int main(int argc, char **argv) {
     return tool.fail(llvm::toString(pipeline.takeError()), kUsage);
   if (dumpPipeline) {
     llvm::outs() << *pipeline << '\n';
-    return kSuccess;
+    return tool.finish();
   }
 
   bool asJson = json;
@@ -164,17 +219,28 @@ int main(int argc, char **argv) {
     load.tokenizer = tokenizer;
     load.config = config;
     load.context = context;
+    if (auto status = tool.checkOutput(output, getInputFiles(input, load)))
+      return *status;
     module = loadModel(input, &mlirContext, load);
     if (!module)
       return kFailure;
+    if (auto status = tool.checkOutput(output, getWeightFiles(*module)))
+      return *status;
   }
   double importSeconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();
+  if (dryRun) {
+    llvm::Expected<CompilePlan> plan = planCompile(*module, options);
+    if (!plan)
+      return tool.fail(plan.takeError());
+    report(*plan, *pipeline);
+    return tool.finish();
+  }
   llvm::Expected<CompileReport> result =
       compileModel(*module, *pipeline, options);
   if (!result)
     return tool.fail(result.takeError());
   report(options.output, *result, importSeconds, asJson);
-  return kSuccess;
+  return tool.finish();
 }

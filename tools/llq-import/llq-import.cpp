@@ -114,12 +114,22 @@ int main(int argc, char **argv) {
   Tool tool("llq-import", overview, category);
   if (std::optional<int> status = tool.parse(argc, argv))
     return *status;
+  if (auto status = tool.refuseEmpty({&output, &tokenizer, &config}))
+    return *status;
   if (input.empty() || (output.empty() && !check))
     return tool.fail("give a model and the file to write with -o", kUsage);
   if (emitStage == Stage::ONNX && (check || embedWeights))
     return tool.fail("--check and --embed-weights need --emit=normal", kUsage);
   if (context > unsigned(INT32_MAX))
     return tool.fail("--context is out of range", kUsage);
+  if (json && output == "-")
+    return tool.fail("--json and the module both want standard output", kUsage);
+  LoadOptions load;
+  load.tokenizer = tokenizer;
+  load.config = config;
+  load.context = context;
+  if (auto status = tool.checkOutput(output, getInputFiles(input, load)))
+    return *status;
 
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
@@ -136,14 +146,12 @@ int main(int argc, char **argv) {
   if (emitStage == Stage::ONNX) {
     module = importONNX(input, &mlirContext);
   } else {
-    LoadOptions load;
-    load.tokenizer = tokenizer;
-    load.config = config;
-    load.context = context;
     module = loadModel(input, &mlirContext, load);
   }
   if (!module)
     return kFailure;
+  if (auto status = tool.checkOutput(output, getWeightFiles(*module)))
+    return *status;
   double importSeconds = getSeconds();
 
   std::optional<ONNXCheck> result;
@@ -179,7 +187,7 @@ int main(int argc, char **argv) {
       return tool.fail(std::move(error));
   }
   if (!json)
-    return kSuccess;
+    return tool.finish();
   llvm::json::Object report{
       {"output", output.getValue()},
       {"architecture", describe(*module)},
@@ -197,5 +205,5 @@ int main(int argc, char **argv) {
                            {"cached_rows", result->cachedRows},
                            {"top1_mismatches", result->topMismatches}};
   llvm::outs() << llvm::json::Value(std::move(report)) << '\n';
-  return kSuccess;
+  return tool.finish();
 }

@@ -13,31 +13,47 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
 
 #ifdef LLQ_TEST_PASSES
 #include "test/lib/TestPasses.h"
 #endif
 
-/// Whether the arguments ask for an output file whose name says bytecode
-/// (`-o q.mlirbc`, `-o=q.mlirbc`), which MlirOptMain would fill with text.
-static bool wantsBytecode(llvm::ArrayRef<char *> arguments) {
-  bool wanted = false, isOutput = false;
+/// The output file that the arguments ask for (`-o q.mlirbc`, `-o=q.mlirbc`).
+static llvm::StringRef findOutput(llvm::ArrayRef<char *> arguments) {
+  llvm::StringRef output;
+  bool isOutput = false;
   for (llvm::StringRef argument : arguments) {
     llvm::StringRef name = argument;
-    isOutput |= name.consume_front("--o=") || name.consume_front("-o=");
-    wanted |= isOutput && name.ends_with(".mlirbc");
-    isOutput = argument == "-o" || argument == "--o";
-    if (argument.ltrim('-').starts_with("emit-bytecode"))
-      return false;
+    if (isOutput || name.consume_front("--o=") || name.consume_front("-o="))
+      output = name;
+    isOutput = !isOutput && (argument == "-o" || argument == "--o");
   }
-  return wanted;
+  return output;
+}
+
+static bool asksForBytecode(llvm::StringRef argument) {
+  return argument.ltrim('-').starts_with("emit-bytecode");
 }
 
 int main(int argc, char **argv) {
   llvm::SmallVector<char *> arguments(argv, argv + argc);
+  llvm::StringRef output = findOutput(arguments);
+  // MlirOptMain empties the output while the input is still mapped.
+  for (llvm::StringRef argument : llvm::drop_begin(arguments)) {
+    if (argument.starts_with("-") || argument.data() == output.data() ||
+        !llvm::sys::fs::equivalent(argument, output))
+      continue;
+    llvm::errs() << "llq-opt: error: -o " << output
+                 << " is the input as well, give another file\n";
+    return 2;
+  }
+  // MlirOptMain would fill a file of bytecode with text.
   static char emitBytecode[] = "--emit-bytecode";
-  if (wantsBytecode(arguments))
+  if (output.ends_with(".mlirbc") && llvm::none_of(arguments, asksForBytecode))
     arguments.push_back(emitBytecode);
 
   llq::setVersionPrinter("llq-opt");

@@ -11,6 +11,7 @@
 #include "mlir/IR/OwningOpRef.h"
 
 #include <string>
+#include <vector>
 
 namespace llq {
 
@@ -28,6 +29,17 @@ struct LoadOptions {
 mlir::OwningOpRef<mlir::ModuleOp> loadModel(llvm::StringRef path,
                                             mlir::MLIRContext *context,
                                             const LoadOptions &options);
+
+/// Whether `path` names MLIR, which `loadModel` takes as it is: by its first
+/// bytes or its name.
+bool isMLIR(llvm::StringRef path);
+
+/// All files that loading `path` may read besides the weights it refers to.
+std::vector<std::string> getInputFiles(llvm::StringRef path,
+                                       const LoadOptions &options);
+
+/// The files that the weights of `module` refer to.
+std::vector<std::string> getWeightFiles(mlir::ModuleOp module);
 
 /// Puts the tokenizer in `path`, a file or folder, into the module attribute
 /// llq.tokenizer, in the form in which the model file stores it.

@@ -14,6 +14,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 
@@ -36,12 +37,26 @@ public:
   /// (wrong usage, reported on standard error).
   std::optional<int> parse(int argc, const char *const *argv);
 
-  /// Prints `<tool>: error: <message>` and returns `status`.
+  /// Refuses options that were given as empty text, which would silently mean
+  /// their defaults.
+  std::optional<int> refuseEmpty(
+      std::initializer_list<const llvm::cl::opt<std::string> *> options);
+
+  /// Refuses an output that is one of the files to read: it would be gone.
+  std::optional<int> checkOutput(llvm::StringRef output,
+                                 llvm::ArrayRef<std::string> inputs);
+
+  /// Prints `<tool>: error: <message>`, on one line of bounded length, and
+  /// returns `status`.
   int fail(const llvm::Twine &message, int status = kFailure);
 
   /// Prints an error unless it is empty text (already reported) and returns
   /// kFailure.
   int fail(llvm::Error error);
+
+  /// The exit status of a tool that has done its work: standard output may have
+  /// been full or closed.
+  int finish();
 
   /// Prints diagnostics of `context` on one line each, as
   /// `<tool>: error: <file>: <message>`, notes in parentheses.

@@ -13,7 +13,8 @@
 namespace llq {
 
 /// Writes `module` to `path` by way of a temporary beside it: bytecode, or text
-/// if the name ends in .mlir. "-" is standard output, as text.
+/// if the name ends in .mlir. "-" is standard output, as text, whose errors
+/// Tool::finish reports.
 llvm::Error writeModule(mlir::ModuleOp module, llvm::StringRef path);
 
 /// Replaces every `#llq.external` weight by a resource blob with its bytes.

@@ -1,0 +1,35 @@
+//===- DryRun.h - What a compilation would make -----------------*- C++ -*-===//
+//
+// Sizes come from the formats, and the formats from the passes themselves, run
+// on one row of each layer: nothing here knows a method.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_DRIVER_DRYRUN_H
+#define LLQ_DRIVER_DRYRUN_H
+
+#include "llq/Driver/Compile.h"
+
+namespace llq {
+
+struct CompilePlan {
+  /// What would be written; the code is left out of it, since none is
+  /// generated.
+  EmitReport emit;
+  uint64_t tokenizerBytes = 0;
+  /// Memory that the compilation would take at most, roughly: the quantized
+  /// weights, the weights inside the input, the largest layer, and code
+  /// generation.
+  uint64_t peakBytes = 0;
+};
+
+/// Plans what `compileModel` would do with `module` (consumed). Reads no weight
+/// and writes nothing. Errors as those of `compileModel`.
+llvm::Expected<CompilePlan> planCompile(mlir::ModuleOp module,
+                                        const CompileOptions &options);
+
+} // namespace llq
+
+#endif // LLQ_DRIVER_DRYRUN_H

@@ -1,0 +1,241 @@
+//===- DryRun.cpp - What a compilation would make -------------------------===//
+//
+// Two steps. A sketch, one row of each layer under its name, goes through the
+// chain of methods and shows the format that each layer gets. Weights of those
+// formats, without values, then take the place of the model's own, and the rest
+// of the pipeline, which looks at no value, shows the sizes.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Driver/DryRun.h"
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Pipelines/Chain.h"
+#include "llq/Support/WeightBlob.h"
+#include "llq/Support/WeightData.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+
+using namespace mlir;
+using namespace llq;
+
+/// Code generation and the libraries, measured on small models.
+static constexpr uint64_t kBaseBytes = uint64_t(192) << 20;
+
+namespace {
+
+/// A layer whose weight is still in its source type.
+struct Layer {
+  Operation *op;
+  OpOperand *weight;
+  WeightOp source;
+};
+
+class DryRun {
+public:
+  explicit DryRun(ModuleOp module) : module(module) {}
+
+  /// Puts weights of the formats that `chain` chooses in place of the sources.
+  LogicalResult quantize(StringRef chain);
+  /// The memory of all weights that would be made or are inside the input.
+  uint64_t getHeldBytes();
+  uint64_t getLargestLayer() const { return largestLayer; }
+
+private:
+  void collectLayers();
+  FailureOr<OwningOpRef<ModuleOp>> makeSketch();
+  LogicalResult replaceWeights(ModuleOp sketch);
+
+  ModuleOp module;
+  SmallVector<Layer> layers;
+  uint64_t largestLayer = 0;
+};
+
+} // namespace
+
+/// Runs a pipeline given as text; its errors are diagnostics.
+static LogicalResult run(ModuleOp module, StringRef pipeline) {
+  std::string message;
+  llvm::raw_string_ostream os(message);
+  FailureOr<OpPassManager> parsed = parsePassPipeline(pipeline, os);
+  if (failed(parsed))
+    return module.emitError() << message;
+  PassManager pm(module.getContext());
+  static_cast<OpPassManager &>(pm) = std::move(*parsed);
+  return pm.run(module);
+}
+
+void DryRun::collectLayers() {
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    OpOperand *weight = nullptr;
+    if (auto linear = dyn_cast<LinearOp>(op))
+      weight = &linear.getWeightMutable();
+    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      weight = &embedding.getTableMutable();
+    if (!weight)
+      return;
+    auto source = weight->get().getDefiningOp<WeightOp>();
+    if (!source)
+      return;
+    layers.push_back({op, weight, source});
+    if (std::optional<int64_t> bytes =
+            getTensorBytes(cast<ShapedType>(source.getType())))
+      largestLayer = std::max(largestLayer, uint64_t(*bytes));
+  });
+}
+
+/// One function with the layers in their order, each with one row.
+FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
+  MLIRContext *context = module.getContext();
+  OpBuilder b(context);
+  Location loc = module.getLoc();
+  OwningOpRef<ModuleOp> sketch = ModuleOp::create(loc);
+  b.setInsertionPointToStart(sketch->getBody());
+  auto function =
+      func::FuncOp::create(b, loc, "sketch", b.getFunctionType({}, {}));
+  Block *body = function.addEntryBlock();
+  b.setInsertionPointToStart(body);
+  // Layers that share a weight share it here too.
+  DenseMap<Attribute, TypedAttr> rows;
+  for (Layer &layer : layers) {
+    auto type = cast<RankedTensorType>(layer.source.getType());
+    int64_t columns = type.getDimSize(1);
+    auto rowType = RankedTensorType::get({1, columns}, b.getF32Type());
+    TypedAttr &row = rows[layer.source.getValue()];
+    if (!row) {
+      llvm::Expected<AsmResourceBlob> blob = allocateBlob(columns * 4);
+      if (!blob)
+        return module.emitError() << llvm::toString(blob.takeError());
+      row = DenseResourceElementsAttr::get(rowType, "sketch", std::move(*blob));
+    }
+    Value weight = WeightOp::create(b, loc, rowType, row);
+    auto input = [&](Type element, ArrayRef<int64_t> shape) {
+      return body->addArgument(RankedTensorType::get(shape, element), loc);
+    };
+    constexpr int64_t any = ShapedType::kDynamic;
+    if (auto linear = dyn_cast<LinearOp>(layer.op))
+      LinearOp::create(b, loc, RankedTensorType::get({any, 1}, b.getF32Type()),
+                       linear.getNameAttr(),
+                       input(b.getF32Type(), {any, columns}), weight,
+                       /*bias=*/Value(), /*method=*/DictionaryAttr());
+    else
+      EmbeddingOp::create(b, loc,
+                          RankedTensorType::get({any, columns}, b.getF32Type()),
+                          input(b.getI32Type(), {any}), weight,
+                          /*method=*/DictionaryAttr());
+  }
+  func::ReturnOp::create(b, loc);
+  function.setFunctionType(b.getFunctionType(body->getArgumentTypes(), {}));
+  return sketch;
+}
+
+LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
+  SmallVector<Type> types;
+  sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      types.push_back(linear.getWeight().getType());
+    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      types.push_back(embedding.getTable().getType());
+  });
+  if (types.size() != layers.size())
+    return module.emitError() << "the chain of methods adds or removes layers, "
+                                 "which a dry run cannot follow";
+  // One weight for all layers that share a source.
+  DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
+  for (auto [layer, type] : llvm::zip_equal(layers, types)) {
+    auto sketched = dyn_cast<QuantizedType>(type);
+    if (!sketched)
+      continue;
+    auto source = cast<RankedTensorType>(layer.source.getType());
+    int64_t n = source.getDimSize(0), k = source.getDimSize(1);
+    auto format = cast<WeightFormatInterface>(sketched.getFormat());
+    if (failed(
+            format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
+      return failure();
+    OpBuilder b(layer.op);
+    DictionaryAttr &components = made[{layer.source.getValue(), format}];
+    if (!components) {
+      NamedAttrList attributes;
+      for (const WeightComponent &component : format.getComponents(n, k))
+        attributes.append(component.name,
+                          DenseResourceElementsAttr::get(
+                              component.type, "planned", AsmResourceBlob()));
+      components = attributes.getDictionary(b.getContext());
+    }
+    layer.weight->set(QuantizedWeightOp::create(
+        b, layer.op->getLoc(),
+        QuantizedType::get(b.getContext(), {n, k}, format), components));
+    if (layer.source->use_empty())
+      layer.source.erase();
+  }
+  return success();
+}
+
+LogicalResult DryRun::quantize(StringRef chain) {
+  collectLayers();
+  if (chain.empty() || layers.empty())
+    return success();
+  auto sketch = makeSketch();
+  if (failed(sketch) ||
+      failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
+    return failure();
+  return replaceWeights(**sketch);
+}
+
+uint64_t DryRun::getHeldBytes() {
+  uint64_t bytes = 0;
+  llvm::DenseSet<Attribute> seen;
+  auto add = [&](Attribute value) {
+    auto resource = dyn_cast<DenseResourceElementsAttr>(value);
+    if (resource && seen.insert(resource).second)
+      bytes += getTensorBytes(resource.getType()).value_or(0);
+  };
+  module.walk([&](Operation *op) {
+    if (auto weight = dyn_cast<WeightOp>(op))
+      add(weight.getValue());
+    else if (auto quantized = dyn_cast<QuantizedWeightOp>(op))
+      for (NamedAttribute component : quantized.getComponents())
+        add(component.getValue());
+  });
+  return bytes;
+}
+
+llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
+                                             const CompileOptions &options) {
+  std::string chain;
+  if (!options.quantize.empty()) {
+    llvm::Expected<std::string> parsed = parseChain(options.quantize);
+    if (!parsed)
+      return parsed.takeError();
+    chain = *parsed;
+  }
+  CompileOptions rest = options;
+  rest.quantize.clear();
+  llvm::Expected<std::string> pipeline = buildPipeline(rest);
+  if (!pipeline)
+    return pipeline.takeError();
+
+  CompilePlan plan;
+  if (auto tokenizer =
+          module->getAttrOfType<DenseResourceElementsAttr>(kTokenizerAttr))
+    plan.tokenizerBytes = getTensorBytes(tokenizer.getType()).value_or(0);
+  DryRun dryRun(module);
+  // Reported as diagnostics.
+  auto reported = [] { return llvm::createStringError(""); };
+  if (failed(dryRun.quantize(chain)))
+    return reported();
+  plan.peakBytes =
+      dryRun.getHeldBytes() + dryRun.getLargestLayer() + kBaseBytes;
+  if (failed(run(module, *pipeline)))
+    return reported();
+  FailureOr<EmitReport> measured = measureModel(module);
+  if (failed(measured))
+    return reported();
+  plan.emit = *measured;
+  plan.emit.bytes += llvm::alignTo(plan.tokenizerBytes, 65536);
+  return plan;
+}
