@@ -11,8 +11,11 @@
 #ifndef LLQ_TOOLS_BENCH_SHAPEMODEL_H
 #define LLQ_TOOLS_BENCH_SHAPEMODEL_H
 
+#include "support/Signals.h"
+
 #include "llqrt/Status.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +29,8 @@ public:
   ShapeModel &operator=(const ShapeModel &) = delete;
   ~ShapeModel();
 
-  /// Runs `llq-compile --shape SHAPE ARGUMENTS... -o path()`.
+  /// Runs `llq-compile --shape SHAPE ARGUMENTS... -o path()`. Its errors become
+  /// those of this call.
   llqrt::Status compile(const std::string &shape,
                         const std::vector<std::string> &arguments);
 
@@ -34,6 +38,7 @@ public:
 
 private:
   std::string folder, file;
+  std::optional<RemovedOnSignal> folderRemoval, fileRemoval;
 };
 
 } // namespace llq::tools

@@ -78,13 +78,17 @@ void BenchOptions::addTo(CLI::App &app) {
   app.add_option("--runs", runs, "Measured runs after one that is not")
       ->check(CLI::Range(1u, 1000u))
       ->capture_default_str();
-  app.add_option("--shape", shape,
-                 "Instead of a file: a model of this shape with random weights "
-                 "(llama3.2-1b, llama3-8b)");
+  auto *ofShape = app.add_option(
+      "--shape", shape,
+      "Instead of a file: a model of this shape with random weights "
+      "(llama3.2-1b, llama3-8b)");
   app.add_option("--quantize", quantize, "How to quantize it")
-      ->capture_default_str();
-  app.add_option("--accuracy", accuracy, "Its accuracy level: exact or int8");
-  app.add_option("--kv-cache", kvCache, "Its KV cache: f32, f16 or int8");
+      ->capture_default_str()
+      ->needs(ofShape);
+  app.add_option("--accuracy", accuracy, "Its accuracy level: exact or int8")
+      ->needs(ofShape);
+  app.add_option("--kv-cache", kvCache, "Its KV cache: f32, f16 or int8")
+      ->needs(ofShape);
   app.add_flag("--json", json, "Print one JSON object");
 }
 

@@ -8,6 +8,7 @@
 #include "Perplexity.h"
 
 #include "support/ModelOptions.h"
+#include "support/OutputFile.h"
 #include "support/Tool.h"
 
 #include <cmath>
@@ -73,11 +74,14 @@ static Status checkUsage(const EvalOptions &options) {
       !options.logits.output.empty() || !options.logits.reference.empty();
   if (options.logits.ids.empty() == wantsLogits)
     return usageError("--logits goes with -o or --reference");
+  std::vector<std::string> inputs = {options.model.path, options.logits.ids,
+                                     options.logits.reference};
   for (const std::string &text : options.texts) {
     std::string name, path;
     LLQRT_RETURN_IF_ERROR(splitText(text, name, path));
+    inputs.push_back(path);
   }
-  return {};
+  return checkOutput(options.logits.output, inputs);
 }
 
 static Status evaluate(const EvalOptions &options) {

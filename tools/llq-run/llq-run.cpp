@@ -11,6 +11,7 @@
 #include "support/ModelOptions.h"
 #include "support/Tool.h"
 
+#include <charconv>
 #include <optional>
 #include <unistd.h>
 
@@ -33,6 +34,16 @@ struct RunOptions {
 };
 
 } // namespace
+
+/// The library takes -1 and numbers beyond 64 bits for others.
+static std::string checkSeed(const std::string &text) {
+  uint64_t seed;
+  const char *end = text.data() + text.size();
+  auto [rest, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc() && rest == end)
+    return {};
+  return "'" + text + "' is not a number from 0 to 18446744073709551615";
+}
 
 void RunOptions::addTo(CLI::App &app) {
   model.addTo(app);
@@ -76,6 +87,7 @@ void RunOptions::addTo(CLI::App &app) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", sampling.seed, "Seed of the random choices")
+      ->check(CLI::Validator(checkSeed, "0 .. 2^64 - 1"))
       ->capture_default_str();
   app.add_flag("--ignore-eos", generate.ignoreEos,
                "Go on after a token that ends the text");

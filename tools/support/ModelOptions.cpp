@@ -28,6 +28,8 @@ void ModelOptions::addTo(CLI::App &app, bool required) {
 }
 
 Status ModelOptions::open(std::shared_ptr<const llqrt::Model> &model) const {
+  if (path.empty())
+    return Status::invalidArgument("give a model file; see --help");
   llqrt::OpenOptions options;
   if (verify == "full")
     options.verify = LLQRT_VERIFY_FULL;

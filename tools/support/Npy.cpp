@@ -45,6 +45,9 @@ Status NpyReader::open(const std::string &filePath, uint64_t rows,
   file.read(reinterpret_cast<char *>(start), 10);
   if (!file || std::memcmp(start, "\x93NUMPY", 6) != 0)
     return Status::badFile(path + ": not a NumPy array file");
+  if (start[6] < 1 || start[6] > 3)
+    return Status::badFile(path + ": version " + std::to_string(start[6]) +
+                           " of NumPy's format is not known");
   size_t length = start[8] | start[9] << 8;
   if (start[6] >= 2) {
     file.read(reinterpret_cast<char *>(start + 10), 2);

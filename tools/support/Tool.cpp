@@ -8,12 +8,10 @@
 
 #include "support/Tool.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <new>
 
 using namespace llq::tools;
@@ -28,8 +26,15 @@ Tool::Tool(const std::string &name, const std::string &description,
 }
 
 static int report(const std::string &name, std::string message, int status) {
-  // One line whatever a library put into its message.
-  std::replace(message.begin(), message.end(), '\n', ' ');
+  // One line of bounded length, whatever a name out of a file holds.
+  constexpr size_t longest = 1000;
+  for (char &c : message)
+    if (c == '\n' || c == '\t' || c == '\r')
+      c = ' ';
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = '?';
+  if (message.size() > longest)
+    message = message.substr(0, longest) + " ...";
   std::fprintf(stderr, "%s: error: %s\n", name.c_str(), message.c_str());
   return status;
 }
@@ -64,9 +69,16 @@ Status llq::tools::usageError(std::string message) {
 }
 
 Status llq::tools::readFile(const std::string &path, std::string &content) {
-  std::ifstream file(path, std::ios::binary);
-  content.assign(std::istreambuf_iterator<char>(file), {});
-  if (file.bad() || !file.is_open())
-    return Status::fileError(path + ": " + std::strerror(errno ? errno : EIO));
-  return {};
+  std::FILE *file = std::fopen(path.c_str(), "rb");
+  if (!file)
+    return Status::fileError(path + ": " + std::strerror(errno));
+  content.clear();
+  char part[1 << 16];
+  errno = 0;
+  while (size_t count = std::fread(part, 1, sizeof(part), file))
+    content.append(part, count);
+  int error = std::ferror(file) ? errno : 0;
+  std::fclose(file);
+  return error ? Status::fileError(path + ": " + std::strerror(error))
+               : Status();
 }

@@ -161,12 +161,38 @@ TEST_F(ToolsTest, RunErrors) {
   expectError("llq-run m.llq --ids 1 --context 101", 2, "context");
   expectError("llq-run m.llq --prompt ''  --no-bos", 2, "no tokens");
   expectError("llq-run m.llq --bogus", 2, "bogus");
+  expectError("llq-run '' --ids 1", 2, "give a model file");
   expectError("llq-run plain.llq --prompt a", 1, "no tokenizer");
   expectError("llq-run plain.llq --chat", 1, "no tokenizer");
   expectError("llq-run missing.llq --ids 1", 1, "missing.llq");
   expectError("llq-run m.llq --prompt-file missing.txt", 1, "missing.txt");
   write("bad.llq", read("m.llq").substr(0, 70000));
   expectError("llq-run bad.llq --ids 1", 1, "truncated");
+}
+
+TEST_F(ToolsTest, RunRefusesSeedsThatWouldBeOthers) {
+  for (const char *seed : {"-1", "18446744073709551616", "1.5", "x"})
+    expectError(std::string("llq-run m.llq --ids 1 --seed ") + seed, 2,
+                "--seed");
+  EXPECT_EQ(
+      run("llq-run m.llq --ids 1 -n 1 --seed 18446744073709551615").status, 0);
+}
+
+TEST_F(ToolsTest, FoldersInThePlaceOfFilesAreNamed) {
+  fs::create_directory(folder / "folder");
+  expectError("llq-run folder --ids 1", 1, "folder");
+  expectError("llq-run m.llq --prompt-file folder", 1, "folder");
+  expectError("llq-eval m.llq --logits folder -o x.npy", 1, "folder");
+  expectError("llq-eval m.llq --perplexity a=folder --window 2", 1, "folder");
+}
+
+TEST_F(ToolsTest, MessagesAreOneLineOfBoundedLength) {
+  expectError("llq-run m.llq --prompt-file \"$(printf 'a\\nb\\033[31m')\"", 1,
+              "a b?[31m");
+  Outcome outcome =
+      run("llq-run m.llq --ids \"$(yes 1, | head -c 100000)x\" 2>err");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_LT(read("err").size(), 1100u);
 }
 
 TEST_F(ToolsTest, EvalMeasuresPerplexity) {
@@ -283,6 +309,11 @@ TEST_F(ToolsTest, EvalErrors) {
   expectError(base + "-o x.npy", 2, "--logits");
   expectError(base + "--logits bad.txt -o x.npy", 1, "bad.txt:2");
   expectError(base + "--logits ids.txt --reference text.txt", 1, "text.txt");
+  ASSERT_EQ(run(base + "--logits ids.txt -o v.npy").status, 0);
+  std::string array = read("v.npy");
+  array[6] = 9;
+  write("v.npy", array);
+  expectError(base + "--logits ids.txt --reference v.npy", 1, "version 9");
   expectError(base + "--logits ids.txt -o missing/x.npy", 1, "missing/x.npy");
   // No output is left behind by a failure half way.
   ASSERT_EQ(run(base + "--logits ids.txt -o l.npy").status, 0);
@@ -292,6 +323,31 @@ TEST_F(ToolsTest, EvalErrors) {
   for (const auto &entry : fs::directory_iterator(folder))
     EXPECT_EQ(entry.path().filename().string().find("new.npy"),
               std::string::npos);
+}
+
+TEST_F(ToolsTest, OutputsAreRefusedBeforeTheWork) {
+  write("ids.txt", "1 2 3\n");
+  std::string model = read("m.llq");
+  std::string base = "llq-eval m.llq --logits ids.txt -o ";
+  fs::create_directory(folder / "folder");
+  expectError(base + "folder", 1, "folder");
+  ASSERT_EQ(run("mkfifo pipe").status, 0);
+  expectError(base + "pipe", 1, "pipe");
+  // What is read as well would be gone.
+  fs::create_symlink("ids.txt", folder / "link.txt");
+  for (const char *input : {"m.llq", "./m.llq", "ids.txt", "link.txt"})
+    expectError(base + input, 2, input);
+  EXPECT_EQ(read("ids.txt"), "1 2 3\n");
+  EXPECT_EQ(read("m.llq"), model);
+}
+
+TEST_F(ToolsTest, OutputsGoWhereALinkLeads) {
+  write("ids.txt", "1 2 3\n");
+  write("old.npy", std::string("old"));
+  fs::create_symlink("old.npy", folder / "link.npy");
+  ASSERT_EQ(run("llq-eval m.llq --logits ids.txt -o link.npy").status, 0);
+  EXPECT_TRUE(fs::is_symlink(folder / "link.npy"));
+  EXPECT_EQ(read("old.npy").substr(1, 5), "NUMPY");
 }
 
 TEST_F(ToolsTest, InspectShowsTheModel) {
@@ -330,6 +386,7 @@ TEST_F(ToolsTest, BenchMeasures) {
   EXPECT_GT(result["peak_rss_bytes"].get<double>(), 0);
   EXPECT_GT(result["decode"]["share_of_bandwidth"].get<double>(), 0);
   expectError("llq-bench", 2, "--shape");
+  expectError("llq-bench plain.llq --quantize 'rtn(bits=4)'", 2, "--shape");
   expectError("llq-bench plain.llq -p 0 -n 0", 2, "nothing to measure");
   expectError("llq-bench plain.llq -p 200", 2, "context");
 }
