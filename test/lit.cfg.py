@@ -27,7 +27,7 @@ def has_cuda():
 config.name = "LLQ"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["unit", "lib", "models", "Inputs"]
+config.excludes = ["unit", "lib", "models", "Damage", "Inputs"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.llq_obj_root, "test")
 
