@@ -10,7 +10,7 @@ JOBS ?= $(shell nproc)
 help:
 	@echo 'make demo     packages, build, then import, quantize, compile and run the bundled model'
 	@echo 'make check    packages, build, tests'
-	@echo 'make check-all  the same and the sweeps over every kernel shape'
+	@echo 'make check-all  the same and the sweeps over kernel shapes and damaged files'
 	@echo 'make build    packages, build'
 	@echo 'make clean    remove the build of PRESET (now: $(PRESET); others: dev, asan)'
 
@@ -29,7 +29,7 @@ demo: configure
 	cmake --build --preset $(PRESET) --parallel $(JOBS) --target llq-tools
 	@scripts/demo build/$(PRESET)/bin
 
-# All tests but the sweeps over every kernel shape, which take half an hour.
+# All tests but the sweeps over every kernel shape and damaged file: an hour.
 check: build
 	@scripts/run-tests $(PRESET) $(JOBS) -LE thorough
 
