@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "GroupRange.h"
+#include "VectorClones.h"
 
 #include <algorithm>
 #include <bit>
@@ -39,15 +40,6 @@ static inline float power24(float d) {
   root += root * (e * (0.8f + e * 0.72f));
   return t * root;
 }
-
-// Compiled once per vector width and chosen at load; the lanes are the same, so
-// the bits are too.
-#if defined(__x86_64__) && defined(__ELF__)
-#define LLQ_VECTOR_CLONES                                                      \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LLQ_VECTOR_CLONES
-#endif
 
 /// The objective of `grid` over `values`, whose count is a multiple of kLanes;
 /// infinity as soon as it is no less than `bound`.
