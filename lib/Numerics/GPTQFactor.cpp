@@ -1,0 +1,223 @@
+//===- GPTQFactor.cpp - Order, blocks and Cholesky factor of GPTQ ---------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "BLAS.h"
+#include "Dot.h"
+#include "llq/Numerics/Cholesky.h"
+#include "llq/Numerics/GPTQ.h"
+#include "llq/Support/ParallelFor.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <numeric>
+#include <type_traits>
+
+using namespace llq;
+using namespace llq::numerics;
+
+/// With four times the damping each time, the last one is far above the largest
+/// eigenvalue of any second moment.
+static constexpr int kMaxRetries = 16;
+
+GPTQFactor::GPTQFactor(int64_t columns, const GPTQOptions &options)
+    : settings(options), order(columns), deadPosition(columns) {
+  std::iota(order.begin(), order.end(), 0);
+}
+
+bool GPTQFactor::hasDynamicGroups() const {
+  return !settings.staticGroups && settings.grid.groupsPerRow(columns()) > 1;
+}
+
+/// Sets the order and the groups, by the diagonal of H.
+void GPTQFactor::chooseOrder(std::span<const double> diagonal) {
+  const int64_t length = settings.grid.groupLength(columns());
+  const int64_t count = settings.grid.groupsPerRow(columns());
+  // Equal columns stay in the order of the matrix.
+  auto larger = [&](int64_t a, int64_t b) {
+    return diagonal[a] != diagonal[b] ? diagonal[a] > diagonal[b] : a < b;
+  };
+  auto endOf = [&](int64_t group) {
+    return std::min((group + 1) * length, columns());
+  };
+
+  std::vector<int64_t> groupOrder(count);
+  std::iota(groupOrder.begin(), groupOrder.end(), 0);
+  if (settings.order == GPTQOrder::Activation) {
+    std::sort(order.begin(), order.end(), larger);
+  } else if (settings.order == GPTQOrder::GroupAware) {
+    for (int64_t group = 0; group != count; ++group)
+      std::sort(order.begin() + group * length, order.begin() + endOf(group),
+                larger);
+    // The first column of a group is now its largest.
+    std::sort(groupOrder.begin(), groupOrder.end(), [&](int64_t a, int64_t b) {
+      return larger(order[a * length], order[b * length]);
+    });
+    std::vector<int64_t> sorted;
+    for (int64_t group : groupOrder)
+      sorted.insert(sorted.end(), order.begin() + group * length,
+                    order.begin() + endOf(group));
+    order = std::move(sorted);
+  }
+
+  if (!hasDynamicGroups())
+    return;
+  int64_t position = 0;
+  for (int64_t group : groupOrder) {
+    const int64_t size = endOf(group) - group * length;
+    groups.push_back({position, position + size, group});
+    position += size;
+  }
+}
+
+/// Blocks are whole groups, or parts of one.
+void GPTQFactor::chooseBlocks() {
+  const int64_t size = std::max<int64_t>(settings.blockSize, 1);
+  blocks.push_back(0);
+  if (!hasDynamicGroups()) {
+    for (int64_t end = 0; end != columns();)
+      blocks.push_back(end = std::min(end + size, columns()));
+    return;
+  }
+  for (const Group &group : groups) {
+    const int64_t begin = blocks.back();
+    if (group.end - begin <= size && begin != group.begin) {
+      blocks.back() = group.end; // joins the block that ends where it begins
+      continue;
+    }
+    for (int64_t end = group.begin; end != group.end;)
+      blocks.push_back(end = std::min(end + size, group.end));
+  }
+}
+
+/// Sets `factor` for the present damping. False if H + lambda I is not positive
+/// definite in single precision, nor in double where that is allowed.
+bool GPTQFactor::factorize(std::span<const float> secondMoment,
+                           std::span<const double> diagonal, ThreadPool &pool) {
+  const int64_t k = columns();
+  auto fill = [&](auto *matrix) {
+    using T = std::remove_pointer_t<decltype(matrix)>;
+    pool.parallelFor(0, k, 16, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i != last; ++i) {
+        for (int64_t j = i + 1; j != k; ++j) {
+          auto [low, high] = std::minmax(order[i], order[j]);
+          matrix[i * k + j] =
+              deadPosition[i] || deadPosition[j]
+                  ? T(0)
+                  : static_cast<T>(secondMoment[low * k + high]);
+        }
+        matrix[i * k + i] = static_cast<T>(diagonal[order[i]] + lambda);
+      }
+    });
+  };
+
+  factor.resize(k * k);
+  if (!doublePrecision) {
+    fill(factor.data());
+    if (factorUpper(factor.data(), k, pool))
+      return true;
+    doublePrecision = true;
+  }
+  std::vector<double> matrix(k * k);
+  fill(matrix.data());
+  if (!factorUpper(matrix.data(), k, pool))
+    return false;
+  std::transform(matrix.begin(), matrix.end(), factor.begin(),
+                 [](double value) { return static_cast<float>(value); });
+  return true;
+}
+
+std::optional<GPTQFactor>
+GPTQFactor::create(std::span<const float> secondMoment, int64_t columns,
+                   const GPTQOptions &options, ThreadPool &pool) {
+  assert(options.grid.isValid() && options.damp >= 0);
+  assert(static_cast<int64_t>(secondMoment.size()) == columns * columns);
+  for (float value : secondMoment)
+    if (!std::isfinite(value))
+      return std::nullopt;
+
+  GPTQFactor result(columns, options);
+  std::vector<double> diagonal(columns);
+  for (int64_t j = 0; j != columns; ++j) {
+    diagonal[j] = secondMoment[j * columns + j];
+    if (diagonal[j] < 0)
+      return std::nullopt;
+    if (diagonal[j] == 0) {
+      result.dead.push_back(j);
+      diagonal[j] = 1;
+    }
+  }
+  result.chooseOrder(diagonal);
+  result.chooseBlocks();
+  for (int64_t j = 0; j != columns; ++j)
+    result.deadPosition[j] = std::binary_search(
+        result.dead.begin(), result.dead.end(), result.order[j]);
+
+  const double mean = std::accumulate(diagonal.begin(), diagonal.end(), 0.0) /
+                      static_cast<double>(std::max<int64_t>(columns, 1));
+  result.dampUsed = options.damp;
+  for (;; ++result.retries) {
+    result.lambda = result.dampUsed * mean;
+    if (result.factorize(secondMoment, diagonal, pool))
+      break;
+    if (result.retries == kMaxRetries)
+      return std::nullopt;
+    result.dampUsed = std::max(4 * result.dampUsed, 1e-4);
+  }
+
+  size_t total = 0;
+  for (size_t b = 0; b + 1 < result.blocks.size(); ++b) {
+    const size_t width = result.blocks[b + 1] - result.blocks[b];
+    result.inverseOffsets.push_back(total);
+    total += width * width;
+  }
+  result.inverses.resize(total);
+  pool.parallelFor(
+      0, static_cast<int64_t>(result.inverseOffsets.size()), 1,
+      [&](int64_t b, int64_t) {
+        const int64_t begin = result.blocks[b];
+        invertUpper(result.row(begin) + begin, result.blocks[b + 1] - begin,
+                    columns, result.inverses.data() + result.inverseOffsets[b]);
+      });
+  return result;
+}
+
+std::vector<int32_t> GPTQFactor::groupIndex() const {
+  if (settings.order != GPTQOrder::Activation || !hasDynamicGroups())
+    return {};
+  std::vector<int32_t> index(columns());
+  for (const Group &group : groups)
+    for (int64_t j = group.begin; j != group.end; ++j)
+      index[order[j]] = static_cast<int32_t>(group.index);
+  return index;
+}
+
+double GPTQFactor::outputError(const float *delta, int64_t rows,
+                               ThreadPool &pool) const {
+  // delta H delta^T = |delta V|^2 - lambda |delta|^2.
+  constexpr int64_t kRows = 256, kTile = 256;
+  const int64_t k = columns();
+  std::vector<double> sums((rows + kRows - 1) / kRows);
+  pool.parallelFor(0, rows, kRows, [&](int64_t first, int64_t last) {
+    std::vector<float> permuted(kRows * k), product(kRows * kTile);
+    double sum = 0;
+    for (int64_t r = first; r != last; ++r)
+      for (int64_t j = 0; j != k; ++j) {
+        const float value = deadPosition[j] ? 0.0f : delta[r * k + order[j]];
+        permuted[(r - first) * k + j] = value;
+        sum -= lambda * value * value;
+      }
+    for (int64_t begin = 0; begin < k; begin += kTile) {
+      const int64_t end = std::min(begin + kTile, k);
+      blas::multiply(kRows, end - begin, end, 1.0f, permuted.data(), k,
+                     factor.data() + begin, k, 0.0f, product.data(), kTile);
+      for (int64_t r = 0; r != last - first; ++r)
+        sum += dot(&product[r * kTile], &product[r * kTile], end - begin);
+    }
+    sums[first / kRows] = sum;
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
