@@ -9,6 +9,7 @@
 #include "llq/InitAll.h"
 #include "dialects/LLQ/LLQ.h"
 #include "dialects/ONNX/ONNX.h"
+#include "llq/Calibration/Passes.h"
 #include "llq/Codegen/CPU.h"
 #include "llq/Codegen/Passes.h"
 #include "llq/Conversion/Passes.h"
@@ -33,6 +34,7 @@ void llq::registerAllDialects(mlir::DialectRegistry &registry) {
 
 void llq::registerAllPasses() {
   mlir::registerAllPasses();
+  registerLLQCalibrationPasses();
   registerONNXToLLQPasses();
   registerQuantizePasses();
   registerLLQTransformsPasses();

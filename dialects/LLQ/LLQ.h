@@ -33,6 +33,11 @@ struct WeightComponent {
 inline constexpr llvm::StringLiteral kArchitectureAttr = "llq.architecture";
 inline constexpr llvm::StringLiteral kTokenizerAttr = "llq.tokenizer";
 inline constexpr llvm::StringLiteral kSourceAttr = "llq.source";
+/// Samples of token ids for methods that calibrate (llq/Calibration/Samples.h).
+inline constexpr llvm::StringLiteral kCalibrationAttr = "llq.calibration";
+/// Statistics of the inputs of a linear layer, on the layer
+/// (llq/Calibration/InputStatistics.h).
+inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";
 /// Names of layers: that of the linear layer which makes the logits, and what

@@ -10,7 +10,7 @@
 
 #include "llq/Emit/Emit.h"
 #include "ModelHeader.h"
-#include "WeightPacker.h"
+#include "llq/Emit/WeightPacker.h"
 
 #include "llq/Codegen/CPU.h"
 #include "llq/Support/OutputFile.h"
@@ -149,7 +149,8 @@ static llvm::Error write(ModelHeader &header, ModelFile &file,
     header.tokenizer = *region;
   }
   auto start = std::chrono::steady_clock::now();
-  WeightPacker packer(options.threads);
+  ThreadPool pool(options.threads);
+  WeightPacker packer(pool);
   for (WeightSegment &weight : header.weights) {
     auto region = file.segment([&](WeightPacker::Sink sink) {
       return packer.write(weight.buffer, sink);

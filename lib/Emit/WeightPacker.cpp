@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightPacker.h"
+#include "llq/Emit/WeightPacker.h"
 
 #include "llq/Packing/CPULayout.h"
 

@@ -5,14 +5,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Quantize/Method.h"
-#include "Selection.h"
+#include "LayerRewriter.h"
 #include "llq/Support/WeightBlob.h"
-#include "llq/Support/WeightReferences.h"
 
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/Remarks.h"
 #include "mlir/IR/Threading.h"
-#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <bit>
@@ -32,10 +29,11 @@ static constexpr int64_t kBlockWeights = int64_t(1) << 18;
 
 LinearLayer::LinearLayer(Operation *op, StringRef name, TypedAttr weight,
                          numerics::UniformGridOptions grid,
-                         WeightReader &reader)
+                         WeightReader &reader,
+                         std::shared_ptr<const InputStatistics> statistics)
     : op(op), name(name), weight(weight),
       type(cast<RankedTensorType>(weight.getType())), grid(grid),
-      reader(reader) {}
+      reader(reader), statistics(std::move(statistics)) {}
 
 llvm::Error LinearLayer::readRows(int64_t begin, int64_t end,
                                   MutableArrayRef<float> out) const {
@@ -179,91 +177,18 @@ llq::quantizeRowBlocks(const LinearLayer &layer, QuantizedWeight &result,
 // quantizeLayers
 //===----------------------------------------------------------------------===//
 
-namespace llq {
-/// Puts quantized weights in place of source weights, and frees these.
-class LayerRewriter {
-public:
-  LayerRewriter(ModuleOp module, const WeightOptions &options)
-      : options(options), references(module) {}
-
-  void replace(const SelectedWeight &selected, QuantizedWeight &weight) {
-    MLIRContext *context = selected.value.getContext();
-    auto type = QuantizedType::get(
-        context, {weight.getRows(), weight.getColumns()}, weight.getFormat());
-    DictionaryAttr method = getProvenance(context, *weight.error);
-    DictionaryAttr components =
-        weight.takeComponents(selected.uses.front().name);
-
-    // One op in place of each llq.weight: there may be several of one value.
-    llvm::SmallMapVector<Operation *, Value, 1> replacements;
-    for (const WeightUse &use : selected.uses) {
-      Operation *source = use.operand->get().getDefiningOp();
-      Value &replacement = replacements[source];
-      if (!replacement) {
-        OpBuilder builder(source);
-        replacement = QuantizedWeightOp::create(builder, source->getLoc(), type,
-                                                components);
-      }
-      use.operand->set(replacement);
-      use.op->setAttr("method", method);
-    }
-    for (Operation *source : llvm::make_first_range(replacements))
-      if (source->use_empty())
-        references.erase(source);
-  }
-
-private:
-  /// The attribute `method` of a quantized layer.
-  DictionaryAttr getProvenance(MLIRContext *context,
-                               const numerics::ErrorStatistics &error) const {
-    Builder b(context);
-    return b.getDictionaryAttr({
-        b.getNamedAttr("name", b.getStringAttr(options.method)),
-        b.getNamedAttr("options", b.getStringAttr(options.options)),
-        b.getNamedAttr("relative_error",
-                       b.getF64FloatAttr(error.relativeError())),
-        b.getNamedAttr("rmse",
-                       b.getF64FloatAttr(std::sqrt(error.meanSquaredError()))),
-    });
-  }
-
-  const WeightOptions &options;
-  WeightReferences references;
-};
-} // namespace llq
-
 LogicalResult llq::quantizeLayers(ModuleOp module, const WeightOptions &options,
                                   QuantizeLayerFn quantize) {
   FailureOr<SmallVector<SelectedWeight>> selection =
       selectWeights(module, options);
   if (failed(selection))
     return failure();
-
-  std::string category = "llq-quantize-" + options.method;
   LayerRewriter rewriter(module, options);
-  WeightReader reader;
   for (const SelectedWeight &selected : *selection) {
-    const WeightUse &use = selected.uses.front();
-    numerics::UniformGridOptions grid = options.grid;
-    grid.bits = selected.bits;
-    LinearLayer layer(use.op, use.name, selected.value, grid, reader);
+    LinearLayer layer = rewriter.getLayer(selected);
     FailureOr<QuantizedWeight> weight = quantize(layer);
-    if (failed(weight))
+    if (failed(weight) || failed(rewriter.replace(selected, *weight)))
       return failure();
-    // A method that has filled the weight in its own way leaves that to us.
-    auto nothing = [](const RowBlock &) { return llvm::Error::success(); };
-    if (!weight->error && failed(quantizeRowBlocks(layer, *weight, nothing)))
-      return failure();
-    double bitsPerWeight = weight->getFormat().getBitsPerWeight(
-        layer.getRows(), layer.getColumns());
-    remark::analysis(use.op->getLoc(),
-                     remark::RemarkOpts::name("Quantized").category(category))
-        << remark::metric("Layer", use.name)
-        << remark::metric("BitsPerWeight", bitsPerWeight)
-        << remark::metric("RelativeError", weight->error->relativeError());
-    rewriter.replace(selected, *weight);
-    // Gives back the pages of the source that this layer has touched.
-    reader.release();
   }
   return success();
 }

@@ -46,6 +46,9 @@ struct CPULevel {
   /// activations: as many accumulators as the registers hold.
   int64_t tokensInt8;
   int64_t tokensF32;
+  /// How far ahead of its use a single token's kernel asks for a weight; 0: the
+  /// processors of this level do better by themselves (docs/performance).
+  int64_t prefetchBytes;
 };
 
 /// All levels, from the least to the most capable of each machine.

@@ -14,6 +14,7 @@
 #define LLQ_QUANTIZE_METHOD_H
 
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Calibration/InputStatistics.h"
 #include "llq/Numerics/Statistics.h"
 #include "llq/Numerics/UniformGrid.h"
 #include "llq/Support/BoundedInt.h"
@@ -24,6 +25,7 @@
 #include "mlir/Pass/Pass.h"
 #include "llvm/Support/Error.h"
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -102,7 +104,8 @@ mlir::FailureOr<WeightOptions> getLayerOptions(Pass &pass,
 class LinearLayer {
 public:
   LinearLayer(mlir::Operation *op, llvm::StringRef name, mlir::TypedAttr weight,
-              numerics::UniformGridOptions grid, WeightReader &reader);
+              numerics::UniformGridOptions grid, WeightReader &reader,
+              std::shared_ptr<const InputStatistics> statistics = nullptr);
 
   /// E.g. `layers.3.self_attn.q_proj`.
   llvm::StringRef getName() const { return name; }
@@ -112,6 +115,11 @@ public:
   /// The grid that the user asked for in this layer.
   const numerics::UniformGridOptions &getGrid() const { return grid; }
   mlir::MLIRContext *getContext() const { return op->getContext(); }
+  /// Statistics of the layer's inputs, one object for all layers that read the
+  /// same; null for the embedding, and where the method asks for none.
+  const std::shared_ptr<const InputStatistics> &getStatistics() const {
+    return statistics;
+  }
 
   /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Fails if the data
   /// is not there or a weight is NaN or infinite. Callable from several threads.
@@ -128,6 +136,7 @@ private:
   mlir::RankedTensorType type;
   numerics::UniformGridOptions grid;
   WeightReader &reader;
+  std::shared_ptr<const InputStatistics> statistics;
 };
 
 /// What a method returns: a format and the bytes of its components.
@@ -149,6 +158,13 @@ public:
   /// Error against the source weight. The driver measures it if the method has
   /// not.
   std::optional<numerics::ErrorStatistics> error;
+  /// What else the method says of the result; it is kept with the layer and
+  /// reported. Names are `snake_case`.
+  struct Figure {
+    llvm::StringLiteral name;
+    double value;
+  };
+  llvm::SmallVector<Figure, 2> figures;
 
 private:
   /// Moves the data to resource blobs `<name>.<component>` and returns the
@@ -179,6 +195,31 @@ using QuantizeLayerFn =
 mlir::LogicalResult quantizeLayers(mlir::ModuleOp module,
                                    const WeightOptions &options,
                                    QuantizeLayerFn quantize);
+
+/// What calibration samples run through on their way to a layer.
+enum class CalibrationInputs {
+  Quantized, ///< the layers quantized so far
+  Original,  ///< the model as it was
+};
+
+/// What a method that calibrates needs.
+struct CalibrationOptions {
+  /// The second moment of inputs, besides the statistics per channel.
+  bool secondMoment = true;
+  CalibrationInputs inputs = CalibrationInputs::Quantized;
+  /// Whether quantized inputs come out of the quantized layers of the layer's
+  /// own decoder block too, not only of the blocks in front of it.
+  bool trueSequential = true;
+};
+
+/// The same as quantizeLayers for methods that need statistics of each layer's
+/// inputs: those that the layers carry as `llq.stats`, or those of a run over
+/// the module's calibration samples. Layers that read the same follow each
+/// other.
+mlir::LogicalResult
+quantizeCalibratedLayers(mlir::ModuleOp module, const WeightOptions &options,
+                         const CalibrationOptions &calibration,
+                         QuantizeLayerFn quantize);
 
 /// A block of consecutive rows of a layer.
 struct RowBlock {

@@ -11,6 +11,8 @@
 
 #include "llq/Quantize/Method.h"
 
+#include "lib/Quantize/MethodHeaders.inc"
+
 namespace llq {
 
 #define GEN_PASS_DECL

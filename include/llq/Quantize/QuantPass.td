@@ -64,6 +64,20 @@ class QuantPass<string method>
       "Bits of the head (lm_head), 0 to keep its source type">,
   ];
 
+  /// What a method that calibrates looks at.
+  list<Option> calibrationOptions = [
+    Option<"inputs", "inputs", "::llq::CalibrationInputs",
+      "::llq::CalibrationInputs::Quantized",
+      "What calibration samples run through on their way to a layer",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::CalibrationInputs::Quantized, "quantized",
+                   "the layers quantized so far"),
+        clEnumValN(::llq::CalibrationInputs::Original, "original",
+                   "the model as it was"))}]>,
+    Option<"trueSequential", "true-sequential", "bool", "true",
+      "Quantized inputs come out of the quantized layers of the layer's own decoder block too">,
+  ];
+
   list<Option> weightOptions = gridOptions # layerOptions;
   let options = weightOptions;
 }

@@ -42,6 +42,10 @@ void storeUniformBlock(const UniformBlock &block, int64_t begin,
                        const numerics::UniformGridOptions &grid,
                        QuantizedWeight &weight);
 
+/// Rounds the weights of `layer` to the nearest codes of its grid: all of RTN,
+/// and what other methods do with an embedding.
+mlir::FailureOr<QuantizedWeight> roundToNearest(const LinearLayer &layer);
+
 } // namespace llq
 
 #endif // LLQ_QUANTIZE_UNIFORMWEIGHT_H

@@ -16,20 +16,21 @@ static const CPULevel levels[] = {
     {"x86-64-v2", "x86-64", "x86_64-unknown-linux-gnu", "x86-64-v2", "",
      /*vectorBytes=*/16, DotKind::MaddPairs, "llvm.x86.ssse3.pmadd.ub.sw.128",
      "llvm.x86.sse2.pmadd.wd", /*hasF16=*/false, /*hasFMA=*/false,
-     /*tokensInt8=*/2, /*tokensF32=*/1},
+     /*tokensInt8=*/2, /*tokensF32=*/1, /*prefetchBytes=*/1024},
     {"x86-64-v3", "x86-64", "x86_64-unknown-linux-gnu", "x86-64-v3", "",
      /*vectorBytes=*/32, DotKind::MaddPairs, "llvm.x86.avx2.pmadd.ub.sw",
      "llvm.x86.avx2.pmadd.wd", /*hasF16=*/true, /*hasFMA=*/true,
-     /*tokensInt8=*/4, /*tokensF32=*/2},
+     /*tokensInt8=*/4, /*tokensF32=*/2, /*prefetchBytes=*/1024},
     // AVX-512 alone gains little over v3: this level asks for VNNI too.
     {"x86-64-v4", "x86-64", "x86_64-unknown-linux-gnu", "x86-64-v4",
      "+avx512vnni", /*vectorBytes=*/64, DotKind::DotAccumulate,
      "llvm.x86.avx512.vpdpbusd.512", "", /*hasF16=*/true, /*hasFMA=*/true,
-     /*tokensInt8=*/8, /*tokensF32=*/8},
+     /*tokensInt8=*/8, /*tokensF32=*/8, /*prefetchBytes=*/0},
     {"armv8.6-a", "aarch64", "aarch64-unknown-linux-gnu", "generic",
      "+v8.6a,+dotprod,+i8mm,+fullfp16", /*vectorBytes=*/16,
      DotKind::DotAccumulate, "llvm.aarch64.neon.usdot.v4i32.v16i8", "",
-     /*hasF16=*/true, /*hasFMA=*/true, /*tokensInt8=*/4, /*tokensF32=*/2},
+     /*hasF16=*/true, /*hasFMA=*/true, /*tokensInt8=*/4, /*tokensF32=*/2,
+     /*prefetchBytes=*/1024},
 };
 
 llvm::ArrayRef<CPULevel> llq::getCPULevels() { return levels; }

@@ -18,9 +18,6 @@
 using namespace mlir;
 using namespace llq;
 
-/// How far ahead of its use a weight is asked for.
-static constexpr int64_t kPrefetchBytes = 1024;
-
 QuantizedRow::QuantizedRow(int64_t columns) {
   int64_t padded = getPaddedColumns(columns);
   groups = padded / kBlockColumns;
@@ -327,7 +324,7 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
     auto body = [&](Value block, ValueRange carried) {
       KernelBuilder::Carried sums(carried);
       for (auto [s, strip] : llvm::enumerate(strips)) {
-        if (count == 1 && strip.row == 0)
+        if (count == 1 && strip.row == 0 && b.level.prefetchBytes)
           prefetch(strip.tile, block);
         auto mine = part(sums, s, count * perToken);
         if (kernel.int8)
@@ -376,7 +373,7 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
 void LinearEmitter::prefetch(Value tile, Value block) {
   Value at = b.advance(tile, b.mul(block, decoder->blockBytes));
   for (int64_t line = 0; line < decoder->blockBytes; line += 64)
-    b.prefetch(at, decoder->blocksOffset + kPrefetchBytes + line);
+    b.prefetch(at, decoder->blocksOffset + b.level.prefetchBytes + line);
 }
 
 /// Bias, residual or gated activation, and the store to y.

@@ -61,6 +61,8 @@ private:
   LogicalResult lowerEmbedding(EmbeddingOp op);
   LogicalResult lowerRotary(RotaryTableOp op);
   LogicalResult lowerElementwise(Operation *op);
+  LogicalResult lowerArguments();
+  LogicalResult lowerResult(func::ReturnOp op, unsigned index);
   LogicalResult lowerReturn(func::ReturnOp op);
 
   /// A new buffer of the program.
@@ -508,20 +510,34 @@ LogicalResult Lowering::lower(RegionOp region) {
   return success();
 }
 
-/// The returned rows become the program's output. Everything that only they
-/// need and that stands alone behind the last block runs for the wanted tokens
-/// only.
-LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
-  FailureOr<Place> at = find(op, op.getOperand(0));
+/// A result becomes an output of the program: `outputs` if it is the only one,
+/// `outputs.0` and so on otherwise.
+LogicalResult Lowering::lowerResult(func::ReturnOp op, unsigned index) {
+  Value value = op.getOperand(index);
+  FailureOr<Place> at = find(op, value);
   if (failed(at))
     return failure();
   auto buffer = at->buffer.getDefiningOp<BufferOp>();
-  int64_t columns = getColumns(op.getOperand(0));
-  if (at->offset != 0 || buffer.getKind() != BufferKind::Temporary)
+  if (at->offset != 0 || at->stride != getPaddedColumns(getColumns(value)) ||
+      buffer.getKind() != BufferKind::Temporary)
     return op.emitOpError("needs a result with a buffer of its own");
   buffer.setKind(BufferKind::Output);
-  buffer.setName("outputs");
-  program->setAttr("outputs", b.getI64IntegerAttr(columns));
+  buffer.setName(op.getNumOperands() == 1 ? "outputs"
+                                          : "outputs." + std::to_string(index));
+  return success();
+}
+
+/// The returned rows become the program's outputs. Everything that only a
+/// single one needs and that stands alone behind the last block runs for the
+/// wanted tokens only.
+LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
+  for (unsigned i = 0; i < op.getNumOperands(); ++i)
+    if (failed(lowerResult(op, i)))
+      return failure();
+  if (op.getNumOperands() != 1)
+    return success();
+  program->setAttr("outputs",
+                   b.getI64IntegerAttr(getColumns(op.getOperand(0))));
 
   // From the back: a dispatch whose results only such dispatches read, and
   // which keeps no state.
@@ -547,19 +563,37 @@ LogicalResult Lowering::lowerReturn(func::ReturnOp op) {
   return success();
 }
 
+/// Arguments become inputs of the program: token ids `ids`, rows of activations
+/// `inputs.0` and so on. The number of past positions comes with every call.
+LogicalResult Lowering::lowerArguments() {
+  auto ids = RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type());
+  int64_t count = 0;
+  for (BlockArgument argument : forward.getArguments()) {
+    auto rows = dyn_cast<RankedTensorType>(argument.getType());
+    if (rows == ids)
+      places[argument] = {createBuffer(BufferKind::Input, "ids", 4), 0, 1};
+    else if (rows && rows.getRank() == 2 && rows.getElementType().isF32() &&
+             !rows.isDynamicDim(1)) {
+      int64_t stride = getPaddedColumns(rows.getDimSize(1));
+      std::string name = "inputs." + std::to_string(count++);
+      places[argument] = {createBuffer(BufferKind::Input, name, 4 * stride), 0,
+                          stride};
+    } else if (!argument.getType().isIndex())
+      return forward.emitOpError("needs arguments that are ids "
+                                 "(tensor<?xi32>), past (index) or "
+                                 "activations (tensor<?xKxf32>), found ")
+             << argument.getType();
+  }
+  return success();
+}
+
 LogicalResult Lowering::run() {
-  auto ids32 = RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type());
-  if (TypeRange(forward.getArgumentTypes()) !=
-          TypeRange{ids32, b.getIndexType()} ||
-      forward.getNumResults() != 1)
-    return forward.emitOpError("needs ids (tensor<?xi32>) and past (index) as "
-                               "arguments, one result");
   b.setInsertionPoint(forward);
   program = ProgramOp::create(b, forward.getLoc(), "cpu", maxTokens,
                               /*scratch_bytes=*/0, /*arena_bytes=*/0);
   b.setInsertionPointToStart(b.createBlock(&program.getBody()));
-  Value ids = createBuffer(BufferKind::Input, "ids", 4);
-  places[forward.getArgument(0)] = {ids, 0, 1};
+  if (failed(lowerArguments()))
+    return failure();
   for (Operation &op : forward.getBody().front()) {
     LogicalResult result = success();
     if (auto region = dyn_cast<RegionOp>(op))

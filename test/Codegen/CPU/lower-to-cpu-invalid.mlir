@@ -18,16 +18,17 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
 
 // -----
 
-// expected-error @below {{needs ids (tensor<?xi32>) and past (index) as arguments, one result}}
-func.func @forward(%x: tensor<?x8xf32>, %past: index) -> tensor<?x8xf32> {
-  return %x : tensor<?x8xf32>
+// expected-error @below {{needs arguments that are ids (tensor<?xi32>), past (index) or activations (tensor<?xKxf32>), found 'tensor<?x?xf32>'}}
+func.func @forward(%x: tensor<?x?xf32>, %past: index) -> tensor<?x?xf32> {
+  return %x : tensor<?x?xf32>
 }
 
 // -----
 
-// expected-error @below {{needs ids (tensor<?xi32>) and past (index) as arguments, one result}}
-func.func @forward(%ids: tensor<?xi32>) -> tensor<?xi32> {
-  return %ids : tensor<?xi32>
+// An argument is no buffer of the program's own.
+func.func @forward(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  // expected-error @below {{needs a result with a buffer of its own}}
+  return %x : tensor<?x8xf32>
 }
 
 // -----

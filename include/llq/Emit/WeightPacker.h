@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef LIB_EMIT_WEIGHTPACKER_H
-#define LIB_EMIT_WEIGHTPACKER_H
+#ifndef LLQ_EMIT_WEIGHTPACKER_H
+#define LLQ_EMIT_WEIGHTPACKER_H
 
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Support/ParallelFor.h"
@@ -21,7 +21,7 @@ class WeightPacker {
 public:
   using Sink = llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)>;
 
-  explicit WeightPacker(unsigned threads) : pool(threads) {}
+  explicit WeightPacker(ThreadPool &pool) : pool(pool) {}
 
   /// Passes the bytes of `buffer`, which has `content`, to `sink`.
   llvm::Error write(BufferOp buffer, Sink sink);
@@ -31,9 +31,9 @@ private:
   llvm::Error writeVectors(PaddedVectorAttr vectors, Sink sink);
 
   WeightReader reader;
-  ThreadPool pool;
+  ThreadPool &pool;
 };
 
 } // namespace llq
 
-#endif // LIB_EMIT_WEIGHTPACKER_H
+#endif // LLQ_EMIT_WEIGHTPACKER_H

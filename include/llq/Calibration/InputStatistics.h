@@ -1,0 +1,37 @@
+//===- InputStatistics.h - Statistics of a layer's inputs -------*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_CALIBRATION_INPUTSTATISTICS_H
+#define LLQ_CALIBRATION_INPUTSTATISTICS_H
+
+#include "dialects/LLQ/LLQ.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace llq {
+
+/// Statistics of inputs x[T,K] of a linear layer over all calibration tokens.
+struct InputStatistics {
+  int64_t tokens = 0;
+  /// mean_t x[t,:]^T x[t,:] as a full matrix [K,K]; empty if nobody asked.
+  std::vector<float> secondMoment;
+  std::vector<float> absMax;     ///< max_t |x[t,k]|
+  std::vector<float> meanAbs;    ///< mean_t |x[t,k]|
+  std::vector<float> meanSquare; ///< mean_t x[t,k]^2
+};
+
+/// Reads `llq.stats` of a layer with K inputs: a dictionary {tokens, abs_max,
+/// mean_abs, mean_square : tensor<Kxf32>, second_moment : tensor<KxKxf32>, which
+/// may be missing}. Emits an error at the layer if something else is there.
+mlir::FailureOr<InputStatistics> readStatistics(LinearOp layer);
+
+/// Attaches `statistics` to `layer` as `llq.stats`.
+void attachStatistics(LinearOp layer, const InputStatistics &statistics);
+
+} // namespace llq
+
+#endif // LLQ_CALIBRATION_INPUTSTATISTICS_H

@@ -1,0 +1,66 @@
+//===- Passes.td - Passes of calibration -------------------*- tablegen -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_CALIBRATION_PASSES_TD
+#define LLQ_CALIBRATION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LoadCalibrationPass : Pass<"llq-load-calibration", "::mlir::ModuleOp"> {
+  let summary = "Put samples for methods that calibrate into the module";
+  let description = [{
+    Reads `file` and attaches its samples to the module as `llq.calibration`:
+    token ids, the lengths of the samples, and the protocol (file, its SHA-256,
+    count, length, seed), which ends up in the model file. By the file's name:
+
+    - `.ids`: one sequence of ids per line, each line one sample, in order;
+    - `.jsonl`: one object per line. `ids` are a sample; `text`s are joined by an
+      empty line and treated as text;
+    - anything else is text: tokenized once by the model's tokenizer, without
+      special tokens; sample i begins at token
+      `random.Random(seed).randint(0, tokens - length - 1)`, the i-th such draw of
+      Python's generator, which is what the methods' own programs do.
+
+    ```mlir
+    // llq-opt --llq-load-calibration='file=a.ids samples=2 length=3'
+    module attributes {llq.calibration = {ids = dense_resource<calibration> : tensor<5xi32>,
+                                          lengths = array<i64: 3, 2>, protocol = "..."}}
+    ```
+  }];
+  let options = [
+    Option<"file", "file", "std::string", "\"\"", "Text, .jsonl or .ids">,
+    Option<"samples", "samples", "::llq::BoundedInt<1>", "128",
+      "Number of samples; a file of ids may hold fewer">,
+    Option<"length", "length", "::llq::BoundedInt<1>", "2048",
+      "Tokens of a sample; longer sequences of ids are cut">,
+    Option<"seed", "seed", "uint64_t", "0", "Seed of the places in a text">,
+  ];
+}
+
+def AttachStatsPass : Pass<"llq-attach-stats", "::mlir::ModuleOp"> {
+  let summary = "Attach statistics of their inputs to linear layers";
+  let description = [{
+    Runs the module's calibration samples through the model and attaches to every
+    linear layer what a method may need of its inputs `x[T,K]`, as `llq.stats`:
+    `abs_max`, `mean_abs` and `mean_square` of each channel and, with
+    `second-moment=true`, the matrix `second_moment = mean x^T x`. A method that
+    calibrates takes them in place of a run of its own, so that it can be tried
+    on a few layers. Meant for small models: they are as large as the weights.
+
+    ```mlir
+    %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, tensor<2x4xf16> -> tensor<?x2xf32>
+    // becomes
+    %y = llq.linear "layers.0.mlp.up_proj" %x, %w {llq.stats = {
+        abs_max = dense_resource<layers.0.mlp.up_proj.abs_max> : tensor<4xf32>, ..., tokens = 512 : i64}} : ...
+    ```
+  }];
+  let options = [
+    Option<"secondMoment", "second-moment", "bool", "true",
+      "Attach the second moment too">,
+  ];
+}
+
+#endif // LLQ_CALIBRATION_PASSES_TD

@@ -1,0 +1,50 @@
+//===- AttachStats.cpp - Attach statistics to linear layers ---------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Calibration/CollectStatistics.h"
+#include "llq/Calibration/Passes.h"
+
+using namespace mlir;
+
+namespace llq {
+#define GEN_PASS_DEF_ATTACHSTATSPASS
+#include "llq/Calibration/Passes.h.inc"
+
+namespace {
+struct AttachStatsPass : impl::AttachStatsPassBase<AttachStatsPass> {
+  using Base::Base;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerCalibrationDialects(registry);
+  }
+
+  void runOnOperation() override {
+    if (failed(attach(getOperation())))
+      signalPassFailure();
+  }
+
+  LogicalResult attach(ModuleOp module) {
+    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
+    if (!forward || !llvm::hasSingleElement(forward.getBody()))
+      return module.emitError("has no function @forward of one block");
+    FailureOr<Samples> samples = getSamples(module);
+    if (failed(samples))
+      return failure();
+    ThreadPool pool(module.getContext()->getNumThreads());
+    Calibrator calibrator(forward, *samples, pool);
+    for (const Site &site : getSites(forward)) {
+      FailureOr<InputStatistics> statistics =
+          collectStatistics(calibrator, site, secondMoment, pool);
+      if (failed(statistics))
+        return failure();
+      for (LinearOp layer : site.layers)
+        attachStatistics(layer, *statistics);
+    }
+    return success();
+  }
+};
+} // namespace
+} // namespace llq

@@ -1,0 +1,167 @@
+//===- GPTQ.cpp - Rounding with compensation of errors --------------------===//
+//
+// Frantar et al., "GPTQ: Accurate Post-training Quantization for Generative
+// Pre-trained Transformers", arXiv 2210.17323. The maths, and where it departs
+// from the authors' code, is in llq/Numerics/GPTQ.h.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "GPTQ.h"
+
+#include "llq/Calibration/Calibrator.h"
+#include "llq/Quantize/UniformWeight.h"
+#include "llq/Support/ParallelFor.h"
+
+using namespace mlir;
+
+namespace llq {
+#define GEN_PASS_DECL_QUANTIZEGPTQPASS
+#define GEN_PASS_DEF_QUANTIZEGPTQPASS
+#include "lib/Quantize/GPTQ.h.inc"
+
+namespace {
+
+/// Rows that are rounded at once: a few megabytes of a wide layer.
+constexpr int64_t kRows = 512;
+
+class GPTQ {
+public:
+  GPTQ(numerics::GPTQOptions options, ThreadPool &pool)
+      : options(options), pool(pool) {}
+
+  FailureOr<QuantizedWeight> operator()(const LinearLayer &layer);
+
+private:
+  /// The factor of the layer's inputs, kept for layers that read the same.
+  const numerics::GPTQFactor *getFactor(const LinearLayer &layer);
+  LogicalResult quantize(const LinearLayer &layer,
+                         const numerics::GPTQFactor &factor,
+                         QuantizedWeight &result);
+
+  numerics::GPTQOptions options;
+  ThreadPool &pool;
+  std::optional<numerics::GPTQFactor> factor;
+  /// Held, so that no other statistics can be in its place.
+  std::shared_ptr<const InputStatistics> factorOf;
+};
+
+const numerics::GPTQFactor *GPTQ::getFactor(const LinearLayer &layer) {
+  std::shared_ptr<const InputStatistics> statistics = layer.getStatistics();
+  if (factor && factorOf == statistics &&
+      factor->options().grid.bits == layer.getGrid().bits)
+    return &*factor;
+  factor.reset();
+  factorOf = statistics;
+  if (statistics->secondMoment.empty()) {
+    layer.emitError() << "has no second moment of its inputs, gptq needs one";
+    return nullptr;
+  }
+  numerics::GPTQOptions settings = options;
+  settings.grid = layer.getGrid();
+  factor = numerics::GPTQFactor::create(
+      statistics->secondMoment, layer.getColumns(), settings, pool);
+  if (factor)
+    return &*factor;
+  layer.emitError() << "has inputs whose second moment cannot be factorized";
+  return nullptr;
+}
+
+void decode(UniformBlock &block, int64_t rows, int64_t columns,
+            const numerics::UniformGridOptions &grid,
+            std::vector<float> &weights) {
+  numerics::UniformRows view = block.view();
+  numerics::dequantizeRows(view.codes, view.scales, view.zeros, rows, columns,
+                           grid, weights.data());
+}
+
+LogicalResult GPTQ::quantize(const LinearLayer &layer,
+                             const numerics::GPTQFactor &factor,
+                             QuantizedWeight &result) {
+  const numerics::UniformGridOptions &grid = layer.getGrid();
+  int64_t columns = layer.getColumns();
+  numerics::GPTQLoss loss;
+  double nearest = 0;
+  numerics::ErrorStatistics error;
+  for (int64_t begin = 0; begin < layer.getRows(); begin += kRows) {
+    int64_t rows = std::min(kRows, layer.getRows() - begin);
+    std::vector<float> weights(rows * columns);
+    if (llvm::Error failed = layer.readRows(begin, begin + rows, weights))
+      return layer.emitError() << llvm::toString(std::move(failed));
+
+    // What rounding to nearest would cost.
+    UniformBlock block(rows, columns, grid);
+    std::vector<float> decoded(weights.size());
+    if (numerics::quantizeRows(weights.data(), rows, columns, grid,
+                               block.view()))
+      llvm_unreachable("a layer's weights are finite");
+    decode(block, rows, columns, grid, decoded);
+    for (auto [value, weight] : llvm::zip_equal(decoded, weights))
+      value = weight - value;
+    nearest += factor.outputError(decoded.data(), rows, pool);
+
+    if (numerics::quantizeGPTQ(weights.data(), rows, factor, block.view(), loss,
+                               pool))
+      llvm_unreachable("a layer's weights are finite");
+    decode(block, rows, columns, grid, decoded);
+    error.add(weights, decoded);
+    storeUniformBlock(block, begin, grid, result);
+  }
+  result.error = error;
+  double count = double(layer.getRows()) * double(columns);
+  result.figures = {{"objective_rtn", nearest / count},
+                    {"objective", loss.outputError / count},
+                    {"damp", factor.damp()}};
+  return success();
+}
+
+FailureOr<QuantizedWeight> GPTQ::operator()(const LinearLayer &layer) {
+  if (!layer.getStatistics())
+    return roundToNearest(layer);
+  const numerics::GPTQFactor *found = getFactor(layer);
+  if (!found)
+    return failure();
+  FailureOr<QuantizedWeight> result = QuantizedWeight::create(
+      layer, getUniformFormat(layer.getContext(), layer.getGrid()));
+  if (failed(result) || failed(quantize(layer, *found, *result)))
+    return failure();
+  return result;
+}
+
+struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
+  using Base::Base;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerCalibrationDialects(registry);
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<WeightOptions> weights = getWeightOptions(*this, module);
+    if (failed(weights))
+      return signalPassFailure();
+    double share = damp;
+    if (!(share >= 0 && share <= 1)) {
+      emitError(module.getLoc(), "llq-quantize-gptq: damp is 0 to 1, found ")
+          << share;
+      return signalPassFailure();
+    }
+    numerics::GPTQOptions options;
+    options.order = actOrder ? numerics::GPTQOrder::Activation : order;
+    // Groups of another order would need an index of each column's group.
+    options.staticGroups =
+        staticGroups || options.order == numerics::GPTQOrder::Activation;
+    options.damp = share;
+    options.blockSize = blockSize;
+    ThreadPool pool(module.getContext()->getNumThreads());
+    GPTQ gptq(options, pool);
+    CalibrationOptions calibration;
+    calibration.inputs = inputs;
+    calibration.trueSequential = trueSequential;
+    if (failed(quantizeCalibratedLayers(module, *weights, calibration, gptq)))
+      signalPassFailure();
+  }
+};
+} // namespace
+} // namespace llq
