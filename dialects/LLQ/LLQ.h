@@ -38,6 +38,9 @@ inline constexpr llvm::StringLiteral kCalibrationAttr = "llq.calibration";
 /// Statistics of the inputs of a linear layer, on the layer
 /// (llq/Calibration/InputStatistics.h).
 inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
+/// On a module whose layers stand for larger ones, only to see which formats
+/// they get: their inputs cannot be computed.
+inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";
 /// Names of layers: that of the linear layer which makes the logits, and what

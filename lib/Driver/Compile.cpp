@@ -13,6 +13,7 @@
 #include "llq/Pipelines/Chain.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Path.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Pass/PassManager.h"
@@ -48,13 +49,27 @@ static llvm::Expected<std::string> getLevels(StringRef target) {
   return level.str();
 }
 
+/// The pass that loads the samples, with a comma behind it.
+static std::string getCalibrationPass(const SampleOptions &options) {
+  if (options.file.empty())
+    return {};
+  return "llq-load-calibration{file={" + options.file +
+         "} length=" + std::to_string(options.length) +
+         " samples=" + std::to_string(options.samples) +
+         " seed=" + std::to_string(options.seed) + "},";
+}
+
 llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
-  std::string pipeline;
+  if (StringRef(options.calibration.file).find_first_of("{}\n") !=
+      StringRef::npos)
+    return llvm::createStringError(
+        "--calibration: a file name with braces cannot stand in a pipeline");
+  std::string pipeline = getCalibrationPass(options.calibration);
   if (!options.quantize.empty()) {
     auto chain = parseChain(options.quantize);
     if (!chain)
       return chain.takeError();
-    pipeline = *chain + ",";
+    pipeline += *chain + ",";
   }
   auto check = [](StringRef option, StringRef value,
                   ArrayRef<StringRef> known) -> llvm::Error {
@@ -107,7 +122,12 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
           .count();
   EmitOptions emit;
   emit.output = options.output;
-  emit.pipeline = report.pipeline;
+  // Where the samples were is no property of the model.
+  CompileOptions recorded = options;
+  recorded.calibration.file =
+      llvm::sys::path::filename(options.calibration.file);
+  emit.pipeline = llvm::cantFail(buildPipeline(recorded));
+  emit.calibration = getCalibrationProtocol(module);
   emit.source = options.source;
   if (auto source = module->getAttrOfType<DictionaryAttr>(kSourceAttr)) {
     if (auto file = source.getAs<StringAttr>("file"))

@@ -94,6 +94,7 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
   OpBuilder b(context);
   Location loc = module.getLoc();
   OwningOpRef<ModuleOp> sketch = ModuleOp::create(loc);
+  (*sketch)->setAttr(kSketchAttr, b.getUnitAttr());
   b.setInsertionPointToStart(sketch->getBody());
   auto function =
       func::FuncOp::create(b, loc, "sketch", b.getFunctionType({}, {}));

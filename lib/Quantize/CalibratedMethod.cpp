@@ -160,6 +160,8 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
 }
 
 LogicalResult CalibratedQuantizer::run() {
+  if (module->hasAttr(kSketchAttr))
+    return quantizeLayers(module, options, quantize);
   auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
   if (!forward || !llvm::hasSingleElement(forward.getBody()))
     return module.emitError("has no function @forward of one block");

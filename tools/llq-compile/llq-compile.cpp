@@ -37,6 +37,21 @@ static cl::opt<std::string>
     quantize("quantize",
              cl::desc("Chain of methods, e.g. 'rtn(bits=4,group-size=128)'"),
              cl::value_desc("chain"), cl::cat(category));
+static cl::opt<std::string> calibration(
+    "calibration",
+    cl::desc("Samples for methods that need data: text, .jsonl or .ids"),
+    cl::value_desc("file"), cl::cat(category));
+static cl::opt<unsigned> samples("samples",
+                                 cl::desc("Number of samples (128)"),
+                                 cl::value_desc("n"), cl::init(128),
+                                 cl::cat(category));
+static cl::opt<unsigned> length("length", cl::desc("Tokens of a sample (2048)"),
+                                cl::value_desc("n"), cl::init(2048),
+                                cl::cat(category));
+static cl::opt<uint64_t> seed("seed",
+                              cl::desc("Seed of the places in a text (0)"),
+                              cl::value_desc("n"), cl::init(0),
+                              cl::cat(category));
 static cl::opt<std::string>
     accuracy("accuracy",
              cl::desc("Activations of quantized layers: exact (f32) or int8 "
@@ -86,6 +101,8 @@ static cl::opt<bool> json("json",
 static const char *overview =
     "Compiles a LLAMA3 model to one file that llq-run runs\n\n"
     "  llq-compile model.onnx --quantize='rtn(bits=4,group-size=128)' "
+    "-o model.llq\n"
+    "  llq-compile model.onnx --quantize='gptq(bits=3)' --calibration=text.txt "
     "-o model.llq\n"
     "  llq-compile model.onnx --quantize='rtn(bits=2)' --dry-run\n"
     "  llq-compile quantized.mlirbc --target=cpu:native -o model.llq\n"
@@ -149,7 +166,8 @@ static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
 /// What the parser of the options cannot know.
 static std::optional<int> checkUsage(Tool &tool,
                                      const cl::opt<unsigned> &threads) {
-  if (auto status = tool.refuseEmpty({&output, &quantize, &accuracy, &kvCache,
+  if (auto status = tool.refuseEmpty({&output, &quantize, &calibration,
+                                      &accuracy, &kvCache,
                                       &target, &shape, &tokenizer, &config}))
     return status;
   if (input.empty() == shape.empty())
@@ -165,6 +183,8 @@ static std::optional<int> checkUsage(Tool &tool,
   // What is no ONNX model has its context and its comparison behind it.
   if ((context || !config.empty()) && (!shape.empty() || isMLIR(input)))
     return tool.fail("--context and --config go with an ONNX model", kUsage);
+  if (!samples || !length)
+    return tool.fail("--samples and --length are at least 1", kUsage);
   if (!shape.empty() && !tokenizer.empty())
     return tool.fail("a random model of --shape takes no --tokenizer", kUsage);
   return std::nullopt;
@@ -188,6 +208,7 @@ int main(int argc, char **argv) {
   CompileOptions options;
   options.output = output;
   options.quantize = quantize;
+  options.calibration = {calibration, samples, length, seed};
   options.accuracy = accuracy;
   options.kvCache = kvCache;
   options.target = target;

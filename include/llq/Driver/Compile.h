@@ -9,6 +9,7 @@
 #ifndef LLQ_DRIVER_COMPILE_H
 #define LLQ_DRIVER_COMPILE_H
 
+#include "llq/Calibration/Samples.h"
 #include "llq/Emit/Emit.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -22,6 +23,8 @@ struct CompileOptions {
   std::string output;
   /// Chain of methods, e.g. `rtn(bits=4,group-size=128)`; empty: none.
   std::string quantize;
+  /// Samples for the methods of the chain; no file: none.
+  SampleOptions calibration;
   /// `exact`, `int8`, or empty: int8 for layers of at most 8 bits.
   std::string accuracy;
   /// `f32`, `f16`, `int8`, or empty: f16 with int8 accuracy, f32 otherwise.

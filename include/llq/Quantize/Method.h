@@ -215,7 +215,8 @@ struct CalibrationOptions {
 /// The same as quantizeLayers for methods that need statistics of each layer's
 /// inputs: those that the layers carry as `llq.stats`, or those of a run over
 /// the module's calibration samples. Layers that read the same follow each
-/// other.
+/// other. Without statistics are the embedding, which has no inputs, and the
+/// layers of a dry run: a method rounds them to nearest.
 mlir::LogicalResult
 quantizeCalibratedLayers(mlir::ModuleOp module, const WeightOptions &options,
                          const CalibrationOptions &calibration,
