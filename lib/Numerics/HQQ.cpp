@@ -6,6 +6,7 @@
 
 #include "llq/Numerics/HQQ.h"
 #include "GroupRange.h"
+#include "VectorClones.h"
 #include "llq/Numerics/Float16.h"
 
 #include <algorithm>
@@ -25,15 +26,54 @@ static inline float codeOf(float weight, FloatZeroGrid grid, float maxCode) {
       std::clamp(weight / grid.scale + grid.zero, 0.0f, maxCode));
 }
 
-/// mean |w - ŵ|.
-static double meanError(std::span<const float> group, FloatZeroGrid grid,
-                        float maxCode) {
-  double sum = 0;
-  for (float weight : group)
-    sum += std::fabs(
-        double(weight) -
-        double(grid.scale * (codeOf(weight, grid, maxCode) - grid.zero)));
-  return sum / static_cast<double>(group.size());
+namespace {
+/// A group on a grid.
+struct Fit {
+  double absError; ///< sum of |w - ŵ|
+  double zero;     ///< sum of code - w / scale: the best zero, times count
+  bool hasLargeErrors;
+};
+} // namespace
+
+/// `large`: from which |w - ŵ| on an error is large.
+LLQ_VECTOR_CLONES static Fit evaluate(const float *__restrict group,
+                                      int64_t count, FloatZeroGrid grid,
+                                      float maxCode, float large) {
+  double errors[kLanes] = {}, zeros[kLanes] = {};
+  float greatest[kLanes] = {};
+  auto visit = [&](int64_t lane, float weight) {
+    const float steps = weight / grid.scale;
+    float code = steps + grid.zero;
+    code = code > 0.0f ? code : 0.0f;
+    code = roundToInteger(code < maxCode ? code : maxCode);
+    const float error = std::fabs(weight - grid.scale * (code - grid.zero));
+    errors[lane] += static_cast<double>(error);
+    zeros[lane] += static_cast<double>(code - steps);
+    greatest[lane] = error > greatest[lane] ? error : greatest[lane];
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane != kLanes; ++lane)
+      visit(lane, group[i + lane]);
+  for (int64_t lane = 0; i != count; ++i, ++lane)
+    visit(lane, group[i]);
+
+  double errorSum = 0, zeroSum = 0;
+  float largest = 0;
+  for (int64_t lane = 0; lane != kLanes; ++lane) {
+    errorSum += errors[lane];
+    zeroSum += zeros[lane];
+    largest = std::max(largest, greatest[lane]);
+  }
+  return {errorSum, zeroSum, largest > large};
+}
+
+/// sum of |w - ŵ|.
+static double absError(std::span<const float> group, FloatZeroGrid grid,
+                       float maxCode) {
+  return evaluate(group.data(), static_cast<int64_t>(group.size()), grid,
+                  maxCode, 0)
+      .absError;
 }
 
 FloatZeroGrid
@@ -56,31 +96,41 @@ llq::numerics::chooseFloatZeroGrid(std::span<const float> group,
 
 FloatZeroGrid llq::numerics::searchFloatZero(std::span<const float> group,
                                              const HQQOptions &options) {
-  FloatZeroGrid grid = chooseFloatZeroGrid(group, options.grid), best = grid;
   const float maxCode = static_cast<float>(options.grid.maxCode());
-  const double unit = options.normalise ? double(grid.scale) : 1.0;
-  double least = meanError(group, grid, maxCode);
+  const auto count = static_cast<int64_t>(group.size());
+  FloatZeroGrid grid = chooseFloatZeroGrid(group, options.grid);
+  if (count == 0)
+    return grid;
+
+  // An error of `size` units is an outlier to the p-norm by
+  // size - size^(p-1) / beta, where that is positive.
+  const float unit = options.normalise ? grid.scale : 1.0f;
+  const auto power = static_cast<float>(options.power - 1);
+  const auto beta = static_cast<float>(options.beta);
+  const auto threshold =
+      static_cast<float>(std::pow(options.beta, -1 / (2 - options.power)));
+  FloatZeroGrid best = grid;
+  Fit fit = evaluate(group.data(), count, grid, maxCode, threshold * unit);
+  double least = fit.absError;
   for (int step = 0; step != options.iterations; ++step) {
-    // The part of each error that the p-norm calls an outlier is taken out; the
-    // zero that fits the rest in the mean square is a mean.
-    double sum = 0;
-    for (float weight : group) {
-      const float code = codeOf(weight, grid, maxCode);
-      const double error =
-          (double(weight) - double(grid.scale * (code - grid.zero))) / unit;
-      const double size = std::fabs(error);
-      const double outlier =
-          size == 0 ? 0
-                    : std::max(0.0, size - std::pow(size, options.power - 1) /
-                                               options.beta);
-      sum += code - (double(weight) - std::copysign(outlier, error) * unit) /
-                        double(grid.scale);
-    }
-    grid.zero = static_cast<float>(sum / static_cast<double>(group.size()));
-    const double error = meanError(group, grid, maxCode);
-    if (!(error < least))
+    // Outliers are taken out of the weights; the zero that fits the rest in the
+    // mean square is a mean.
+    double sum = fit.zero;
+    if (fit.hasLargeErrors)
+      for (float weight : group) {
+        const float code = codeOf(weight, grid, maxCode);
+        const float error = weight - grid.scale * (code - grid.zero);
+        const float size = std::fabs(error) / unit;
+        if (size > threshold)
+          sum += static_cast<double>(std::copysign(
+              (size - std::pow(size, power) / beta) * unit / grid.scale,
+              error));
+      }
+    grid.zero = static_cast<float>(sum / static_cast<double>(count));
+    fit = evaluate(group.data(), count, grid, maxCode, threshold * unit);
+    if (!(fit.absError < least))
       break;
-    least = error;
+    least = fit.absError;
     best = grid;
   }
   return best;
@@ -114,7 +164,7 @@ static FloatZeroGrid storedGrid(std::span<const float> group,
   const float maxCode = static_cast<float>(options.grid.maxCode());
   FloatZeroGrid plain = stored(chooseFloatZeroGrid(group, options.grid));
   FloatZeroGrid best = stored(searchFloatZero(group, options));
-  return meanError(group, best, maxCode) <= meanError(group, plain, maxCode)
+  return absError(group, best, maxCode) <= absError(group, plain, maxCode)
              ? best
              : plain;
 }
