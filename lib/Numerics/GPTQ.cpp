@@ -23,7 +23,6 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 
 using namespace llq;
@@ -155,8 +154,10 @@ GPTQRows::GPTQRows(const GPTQFactor &factor, const float *weights, int64_t rows,
 
 GroupGrid GPTQRows::gridOf(std::span<const float> group) {
   std::optional<GroupRange> range = groupRange(group, options.scheme);
-  // Compensation cannot overflow: it moves weights by a few steps of the grid.
-  assert(range && "compensated weights are finite");
+  // Compensation without damping can run away from group to group. The loss
+  // says so; codes of any grid will do.
+  if (!range)
+    return {1.0f, options.midCode()};
   return options.clip == ClipSearch::None
              ? gridOfRange(*range, options)
              : searchClip(group, *range, options, scratch);

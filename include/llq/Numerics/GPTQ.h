@@ -137,7 +137,8 @@ private:
   bool doublePrecision = false;
 };
 
-/// What rounding cost, summed over rows.
+/// What rounding cost, summed over rows. Not finite if compensation overflowed,
+/// which takes a nearly singular H without damping: the result is of no use.
 struct GPTQLoss {
   /// sum e_j^2, twice the loss that the authors' code prints; equal to
   /// delta (H + lambda I) delta^T.

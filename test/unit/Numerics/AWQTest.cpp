@@ -1,7 +1,6 @@
 //===- AWQTest.cpp - Scale and clip search --------------------------------===//
 //
-// The examples of docs/methods/awq.md section 9 and the properties of
-// section 7.
+// The examples of docs/methods/awq.md and its properties.
 //
 // SPDX-License-Identifier: Apache-2.0
 //

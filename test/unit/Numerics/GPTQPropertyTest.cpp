@@ -1,6 +1,6 @@
 //===- GPTQPropertyTest.cpp - What holds for every layer ------------------===//
 //
-// The properties of docs/methods/gptq.md section 8.
+// The properties of docs/methods/gptq.md.
 //
 // SPDX-License-Identifier: Apache-2.0
 //

@@ -1,6 +1,6 @@
 //===- GPTQReference.h - The published algorithm in plain loops -*- C++ -*-===//
 //
-// GPTQ as docs/methods/gptq.md section 3 states it, one column at a time in
+// GPTQ as docs/methods/gptq.md states it, one column at a time in
 // f64, with the explicit inverse of H: slow, and nothing in common with the
 // library but the choice of a grid.
 //

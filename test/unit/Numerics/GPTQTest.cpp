@@ -1,6 +1,6 @@
 //===- GPTQTest.cpp - Worked examples and the published algorithm ---------===//
 //
-// The examples of docs/methods/gptq.md section 9, and the plain version of
+// The examples of docs/methods/gptq.md, and the plain version of
 // GPTQReference.h over orders, groups, grids and block sizes.
 //
 // SPDX-License-Identifier: Apache-2.0

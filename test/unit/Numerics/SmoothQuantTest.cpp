@@ -1,7 +1,6 @@
 //===- SmoothQuantTest.cpp - Smoothing factors and integer activations ----===//
 //
-// The example of docs/methods/smoothquant.md section 9 and the properties of
-// section 7.
+// The example of docs/methods/smoothquant.md and its properties.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
