@@ -229,6 +229,31 @@ TEST(GPTQ, NonFiniteWeightsAreFound) {
   EXPECT_EQ(bad->column, 3);
 }
 
+TEST(GPTQ, SurvivesCompensationThatOverflows) {
+  const int64_t columns = 64;
+  std::vector<float> weights(columns), h(columns * columns, 0.999f);
+  for (int64_t j = 0; j != columns; ++j) {
+    weights[j] = j % 3 ? 3e38f : -3e38f;
+    h[j * columns + j] = 1;
+  }
+  for (int64_t block : {8, 256})
+    for (auto clip : {ClipSearch::None, ClipSearch::MSE}) {
+      GPTQOptions options = exampleOptions(2);
+      options.grid.groupSize = 16;
+      options.grid.clip = clip;
+      options.damp = 0;
+      options.blockSize = block;
+      auto layer = gptq(weights, 1, h, options);
+      ASSERT_EQ(layer.matrix.codes.size(), size_t(columns));
+      EXPECT_LE(*std::max_element(layer.matrix.codes.begin(),
+                                  layer.matrix.codes.end()),
+                3);
+      for (float scale : layer.matrix.scales)
+        EXPECT_TRUE(std::isfinite(scale) && scale > 0);
+      EXPECT_FALSE(std::isfinite(layer.loss.squaredErrors));
+    }
+}
+
 TEST(GPTQ, WhatIsNoSecondMomentIsRefused) {
   ThreadPool pool(1);
   const float nan = std::numeric_limits<float>::quiet_NaN();
