@@ -38,10 +38,19 @@ void llq::numerics::importanceWeights(std::span<const float> group,
         std::sqrt(square + double(group[c]) * double(group[c])));
 }
 
+namespace {
 /// Weights are clamped to [low, high] steps of a grid.
 struct StepRange {
   float low, high;
 };
+
+/// Weighted sums over a group of weights w that are q steps of a grid.
+struct FitSums {
+  double o, oq, oqq, ow, owq;
+};
+} // namespace
+
+/// Those of `grid`.
 static StepRange stepRange(GroupGrid grid, const UniformGridOptions &options) {
   return {static_cast<float>(options.minCode() - grid.zero),
           static_cast<float>(options.maxCode() - grid.zero)};
@@ -92,11 +101,6 @@ double llq::numerics::weightedError(std::span<const float> group,
                    static_cast<int64_t>(group.size()), grid.scale,
                    stepRange(grid, options));
 }
-
-/// Weighted sums over a group of weights w that are q steps of a grid.
-struct FitSums {
-  double o = 0, oq = 0, oqq = 0, ow = 0, owq = 0;
-};
 
 LLQ_VECTOR_CLONES static FitSums sumFit(const float *__restrict group,
                                         const float *__restrict omega,

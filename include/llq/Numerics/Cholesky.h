@@ -19,7 +19,7 @@
 
 namespace llq {
 class ThreadPool;
-}
+} // namespace llq
 
 namespace llq::numerics {
 

@@ -37,7 +37,7 @@
 
 namespace llq {
 class ThreadPool;
-}
+} // namespace llq
 
 namespace llq::numerics {
 

@@ -18,7 +18,7 @@
 
 namespace llq {
 class ThreadPool;
-}
+} // namespace llq
 
 namespace llq::numerics {
 

@@ -21,7 +21,7 @@
 
 namespace llq {
 class ThreadPool;
-}
+} // namespace llq
 
 namespace llq::numerics {
 
