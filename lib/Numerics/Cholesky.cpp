@@ -85,8 +85,10 @@ static bool factor(T *matrix, int64_t n, ThreadPool &pool) {
                                      matrix + i * n + j, n);
         });
   }
-  for (int64_t i = 1; i < n; ++i)
-    std::fill_n(matrix + i * n, i, T(0));
+  pool.parallelFor(1, n, 64, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i != last; ++i)
+      std::fill_n(matrix + i * n, i, T(0));
+  });
   return true;
 }
 

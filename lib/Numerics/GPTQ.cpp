@@ -30,6 +30,9 @@ using namespace llq::numerics;
 
 /// Rows of a strip.
 static constexpr int64_t kStrip = 256;
+/// Blocks whose product with the columns before all of them is taken at once:
+/// BLAS packs the strip's deltas for each product, so wide ones are faster.
+static constexpr int64_t kPanelBlocks = 4;
 
 namespace {
 /// The grids of one group in all rows of a strip, in the form the loop wants.
@@ -109,9 +112,6 @@ private:
   const float *inverse(int64_t block) const {
     return factor.inverses.data() + factor.inverseOffsets[block];
   }
-  /// out[kStrip, width] = (D V)_b for the columns before `end`.
-  void multiplyDeltas(int64_t end, int64_t block, float *out, int64_t stride);
-
   const GPTQFactor &factor;
   const UniformGridOptions &options;
   const int64_t columns;
@@ -125,8 +125,10 @@ private:
   std::vector<StripGrid> grids;
   size_t nextGroup = 0; ///< of the dynamic ones
 
+  /// D V of the panel that the present block is in, [kStrip, panel's width].
+  std::vector<float> panel;
   // Of the present block: [kStrip, width], then by columns, [width, kStrip].
-  std::vector<float> product, started;
+  std::vector<float> started;
   std::vector<float> current, given, rounded;
   std::vector<uint8_t> codes;
 
@@ -147,7 +149,7 @@ GPTQRows::GPTQRows(const GPTQFactor &factor, const float *weights, int64_t rows,
   int64_t widest = 0;
   for (size_t b = 0; b + 1 < factor.blocks.size(); ++b)
     widest = std::max(widest, width(b));
-  for (auto *buffer : {&product, &started, &current, &given, &rounded})
+  for (auto *buffer : {&started, &current, &given, &rounded})
     buffer->resize(kStrip * widest);
   codes.resize(kStrip * widest);
 }
@@ -186,13 +188,6 @@ void GPTQRows::chooseStaticGrids() {
   }
 }
 
-void GPTQRows::multiplyDeltas(int64_t end, int64_t block, float *out,
-                              int64_t stride) {
-  blas::multiply(kStrip, width(block), end, 1.0f, deltas.data(), columns,
-                 factor.factor.data() + begin(block), columns, 0.0f, out,
-                 stride);
-}
-
 /// The present values of a group that spans several blocks, the first of which
 /// is `block`: W_G + X with X V_GG = D V_:G, block by block.
 void GPTQRows::lookAhead(const GPTQFactor::Group &group, int64_t block) {
@@ -200,7 +195,10 @@ void GPTQRows::lookAhead(const GPTQFactor::Group &group, int64_t block) {
   ahead.resize(kStrip * size);
   for (int64_t b = block; begin(b) != group.end; ++b) {
     const int64_t offset = begin(b) - group.begin;
-    multiplyDeltas(group.begin, b, product.data(), width(b));
+    std::vector<float> product(kStrip * width(b));
+    blas::multiply(kStrip, width(b), group.begin, 1.0f, deltas.data(), columns,
+                   factor.row(0) + begin(b), columns, 0.0f, product.data(),
+                   width(b));
     // The columns of X so far.
     blas::multiply(kStrip, width(b), offset, -1.0f, ahead.data(), size,
                    factor.row(group.begin) + begin(b), columns, 1.0f,
@@ -239,9 +237,23 @@ void GPTQRows::chooseDynamicGrid(const GPTQFactor::Group &group,
 /// Sets the block's values before any of its columns is rounded.
 void GPTQRows::loadBlock(int64_t block) {
   const int64_t count = width(block);
-  multiplyDeltas(begin(block), block, product.data(), count);
-  blas::multiply(kStrip, count, count, 1.0f, product.data(), count,
-                 inverse(block), count, 0.0f, started.data(), count);
+  const int64_t lead = block - block % kPanelBlocks;
+  const int64_t first = begin(lead);
+  const int64_t stride =
+      factor.blocks[std::min<int64_t>(lead + kPanelBlocks,
+                                      std::ssize(factor.blocks) - 1)] -
+      first;
+  if (block == lead) {
+    panel.resize(kStrip * stride);
+    blas::multiply(kStrip, stride, first, 1.0f, deltas.data(), columns,
+                   factor.row(0) + first, columns, 0.0f, panel.data(), stride);
+  }
+  float *sums = panel.data() + (begin(block) - first);
+  blas::multiply(kStrip, count, begin(block) - first, 1.0f,
+                 deltas.data() + first, columns,
+                 factor.row(first) + begin(block), columns, 1.0f, sums, stride);
+  blas::multiply(kStrip, count, count, 1.0f, sums, stride, inverse(block),
+                 count, 0.0f, started.data(), count);
   for (int64_t r = 0; r != kStrip; ++r) {
     const float *row = &weights[r * columns + begin(block)];
     for (int64_t j = 0; j != count; ++j) {

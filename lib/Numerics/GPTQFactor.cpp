@@ -11,6 +11,7 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cmath>
 #include <numeric>
@@ -114,18 +115,20 @@ bool GPTQFactor::factorize(std::span<const float> secondMoment,
     });
   };
 
-  factor.resize(k * k);
+  // Large enough for the threads to be the first to touch it.
+  if (!factor)
+    factor = std::make_unique_for_overwrite<float[]>(k * k);
   if (!doublePrecision) {
-    fill(factor.data());
-    if (factorUpper(factor.data(), k, pool))
+    fill(factor.get());
+    if (factorUpper(factor.get(), k, pool))
       return true;
     doublePrecision = true;
   }
-  std::vector<double> matrix(k * k);
-  fill(matrix.data());
-  if (!factorUpper(matrix.data(), k, pool))
+  auto matrix = std::make_unique_for_overwrite<double[]>(k * k);
+  fill(matrix.get());
+  if (!factorUpper(matrix.get(), k, pool))
     return false;
-  std::transform(matrix.begin(), matrix.end(), factor.begin(),
+  std::transform(matrix.get(), matrix.get() + k * k, factor.get(),
                  [](double value) { return static_cast<float>(value); });
   return true;
 }
@@ -135,9 +138,15 @@ GPTQFactor::create(std::span<const float> secondMoment, int64_t columns,
                    const GPTQOptions &options, ThreadPool &pool) {
   assert(options.grid.isValid() && options.damp >= 0);
   assert(static_cast<int64_t>(secondMoment.size()) == columns * columns);
-  for (float value : secondMoment)
-    if (!std::isfinite(value))
-      return std::nullopt;
+  std::atomic<bool> finite = true;
+  pool.parallelFor(0, columns, 64, [&](int64_t first, int64_t last) {
+    auto part = secondMoment.subspan(first * columns, (last - first) * columns);
+    if (!std::all_of(part.begin(), part.end(),
+                     [](float value) { return std::isfinite(value); }))
+      finite = false;
+  });
+  if (!finite)
+    return std::nullopt;
 
   GPTQFactor result(columns, options);
   std::vector<double> diagonal(columns);
@@ -213,7 +222,7 @@ double GPTQFactor::outputError(const float *delta, int64_t rows,
     for (int64_t begin = 0; begin < k; begin += kTile) {
       const int64_t end = std::min(begin + kTile, k);
       blas::multiply(kRows, end - begin, end, 1.0f, permuted.data(), k,
-                     factor.data() + begin, k, 0.0f, product.data(), kTile);
+                     factor.get() + begin, k, 0.0f, product.data(), kTile);
       for (int64_t r = 0; r != last - first; ++r)
         sum += dot(&product[r * kTile], &product[r * kTile], end - begin);
     }

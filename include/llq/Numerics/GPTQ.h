@@ -31,6 +31,7 @@
 #include "llq/Numerics/UniformGrid.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -119,15 +120,15 @@ private:
 
   /// Whether grids are taken from values that have been compensated.
   bool hasDynamicGroups() const;
-  const float *row(int64_t i) const { return factor.data() + i * columns(); }
+  const float *row(int64_t i) const { return factor.get() + i * columns(); }
 
   GPTQOptions settings;
   std::vector<int64_t> order;
   std::vector<int64_t> dead;
-  std::vector<bool> deadPosition; ///< by position
-  std::vector<Group> groups;      ///< dynamic groups, by position
-  std::vector<int64_t> blocks;    ///< block b: positions [b], [b + 1]
-  std::vector<float> factor;      ///< V[K, K] by position
+  std::vector<bool> deadPosition;  ///< by position
+  std::vector<Group> groups;       ///< dynamic groups, by position
+  std::vector<int64_t> blocks;     ///< block b: positions [b], [b + 1]
+  std::unique_ptr<float[]> factor; ///< V[K, K] by position
   /// Inverses of the diagonal blocks of V, [width, width] each, one after
   /// another.
   std::vector<float> inverses;
