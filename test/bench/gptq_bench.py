@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times llq-gptq-bench and the published algorithm in NumPy on the same layer.
+"""Times llq-gptq-bench and the published algorithm in NumPy on one layer, in turn.
 
 The algorithm is that of arXiv 2210.17323 as its authors' code runs it: f32,
 Cholesky of the damped Hessian, its inverse, upper Cholesky of the inverse, blocks
@@ -13,6 +13,7 @@ SPDX-License-Identifier: Apache-2.0
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -81,34 +82,49 @@ def main():
     parser.add_argument("--columns", type=int, default=14336)
     parser.add_argument("--group-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)
     import numpy as np
 
-    with tempfile.TemporaryDirectory() as directory:
-        text = subprocess.run(
-            [args.bench, str(args.rows), str(args.columns),
-             str(args.group_size), str(args.threads), directory],
-            check=True, stdout=subprocess.PIPE, text=True).stdout
-        weights = np.fromfile(f"{directory}/weights.f32", dtype=np.float32)
-        moment = np.fromfile(f"{directory}/moment.f32", dtype=np.float32)
-    ours = dict(line.split(" ", 1) for line in text.splitlines())
-    weights = weights.reshape(args.rows, args.columns)
-    moment = moment.reshape(args.columns, args.columns)
+    command = [args.bench, str(args.rows), str(args.columns),
+               str(args.group_size), str(args.threads)]
+    ours, theirs = [], []
+    for run in range(args.runs):
+        with tempfile.TemporaryDirectory() as directory:
+            text = subprocess.run(
+                command + ([directory] if run == 0 else []),
+                check=True, stdout=subprocess.PIPE, text=True).stdout
+            if run == 0:
+                weights = np.fromfile(f"{directory}/weights.f32", np.float32)
+                moment = np.fromfile(f"{directory}/moment.f32", np.float32)
+                weights = weights.reshape(args.rows, args.columns)
+                moment = moment.reshape(args.columns, args.columns)
+        ours.append(dict(line.split(" ", 1) for line in text.splitlines()))
+        start = time.perf_counter()
+        rounded, loss = gptq(np, weights, moment, 4, args.group_size)
+        theirs.append(time.perf_counter() - start)
 
-    start = time.perf_counter()
-    rounded, loss = gptq(np, weights, moment, 4, args.group_size)
-    seconds = time.perf_counter() - start
+    def spread(values):
+        return {"median": statistics.median(values), "min": min(values),
+                "max": max(values), "runs": len(values)}
+
     delta = weights - rounded
     error = float(((delta @ moment) * delta).sum(dtype=np.float64))
+    seconds = {key: spread([float(run[key]) for run in ours])
+               for key in ("factor_seconds", "round_seconds", "seconds")}
     print(json.dumps({
         "rows": args.rows, "columns": args.columns,
         "group_size": args.group_size, "threads": args.threads,
-        "llq": ours,
-        "numpy": {"seconds": seconds, "squared_errors": loss,
+        "llq": {**seconds,
+                "squared_errors": float(ours[0]["squared_errors"]),
+                "output_error": float(ours[0]["output_error"]),
+                "output_error_rtn": float(ours[0]["output_error_rtn"])},
+        "numpy": {"seconds": spread(theirs), "squared_errors": loss,
                   "output_error": error, "scipy": "scipy" in sys.modules},
-        "ratio": seconds / float(ours["seconds"]),
+        "ratio": statistics.median(theirs) / seconds["seconds"]["median"],
     }, indent=2))
 
 
-main()
+if __name__ == "__main__":
+    main()
