@@ -23,6 +23,7 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 using namespace llq;
@@ -90,8 +91,8 @@ namespace llq::numerics {
 /// [kStrip, K] in the order of rounding.
 class GPTQRows {
 public:
-  GPTQRows(const GPTQFactor &factor, const float *weights, int64_t rows,
-           const UniformRows &result);
+  GPTQRows(const GPTQFactor &factor, const UniformGridOptions &grid,
+           const float *weights, int64_t rows, const UniformRows &result);
 
   GPTQLoss quantize();
 
@@ -136,9 +137,10 @@ private:
   double squaredErrors[kStrip] = {}, squaredDeltas[kStrip] = {};
 };
 
-GPTQRows::GPTQRows(const GPTQFactor &factor, const float *weights, int64_t rows,
+GPTQRows::GPTQRows(const GPTQFactor &factor, const UniformGridOptions &grid,
+                   const float *weights, int64_t rows,
                    const UniformRows &result)
-    : factor(factor), options(factor.options().grid), columns(factor.columns()),
+    : factor(factor), options(grid), columns(factor.columns()),
       groupCount(options.groupsPerRow(columns)), source(weights), rows(rows),
       result(result), weights(kStrip * columns), deltas(kStrip * columns) {
   for (int64_t r = 0; r != rows; ++r)
@@ -316,10 +318,11 @@ GPTQLoss GPTQRows::quantize() {
 
 } // namespace llq::numerics
 
-std::optional<NonFiniteWeight>
-llq::numerics::quantizeGPTQ(const float *weights, int64_t rows,
-                            const GPTQFactor &factor, const UniformRows &result,
-                            GPTQLoss &loss, ThreadPool &pool) {
+std::optional<NonFiniteWeight> llq::numerics::quantizeGPTQ(
+    const float *weights, int64_t rows, const GPTQFactor &factor,
+    const UniformGridOptions &grid, const UniformRows &result, GPTQLoss &loss,
+    ThreadPool &pool) {
+  assert(grid.isValid() && grid.groupSize == factor.options().groupSize);
   const int64_t columns = factor.columns();
   const float *end = weights + rows * columns;
   const float *bad =
@@ -328,13 +331,13 @@ llq::numerics::quantizeGPTQ(const float *weights, int64_t rows,
     return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
                            *bad};
 
-  const int64_t groups = factor.options().grid.groupsPerRow(columns);
+  const int64_t groups = grid.groupsPerRow(columns);
   std::vector<GPTQLoss> losses((rows + kStrip - 1) / kStrip);
   pool.parallelFor(0, rows, kStrip, [&](int64_t first, int64_t last) {
     UniformRows strip{result.codes + first * columns,
                       result.scales + first * groups,
                       result.zeros ? result.zeros + first * groups : nullptr};
-    GPTQRows job(factor, weights + first * columns, last - first, strip);
+    GPTQRows job(factor, grid, weights + first * columns, last - first, strip);
     losses[first / kStrip] = job.quantize();
   });
   for (const GPTQLoss &part : losses)

@@ -30,13 +30,13 @@ GPTQFactor::GPTQFactor(int64_t columns, const GPTQOptions &options)
 }
 
 bool GPTQFactor::hasDynamicGroups() const {
-  return !settings.staticGroups && settings.grid.groupsPerRow(columns()) > 1;
+  return !settings.staticGroups && groupCount() > 1;
 }
 
 /// Sets the order and the groups, by the diagonal of H.
 void GPTQFactor::chooseOrder(std::span<const double> diagonal) {
-  const int64_t length = settings.grid.groupLength(columns());
-  const int64_t count = settings.grid.groupsPerRow(columns());
+  const int64_t length = groupLength();
+  const int64_t count = groupCount();
   // Equal columns stay in the order of the matrix.
   auto larger = [&](int64_t a, int64_t b) {
     return diagonal[a] != diagonal[b] ? diagonal[a] > diagonal[b] : a < b;
@@ -136,7 +136,7 @@ bool GPTQFactor::factorize(std::span<const float> secondMoment,
 std::optional<GPTQFactor>
 GPTQFactor::create(std::span<const float> secondMoment, int64_t columns,
                    const GPTQOptions &options, ThreadPool &pool) {
-  assert(options.grid.isValid() && options.damp >= 0);
+  assert(options.groupSize >= 0 && options.damp >= 0);
   assert(static_cast<int64_t>(secondMoment.size()) == columns * columns);
   std::atomic<bool> finite = true;
   pool.parallelFor(0, columns, 64, [&](int64_t first, int64_t last) {

@@ -51,7 +51,8 @@ int main(int argc, char **argv) {
   }
   const int64_t rows = std::atoll(argv[1]), columns = std::atoll(argv[2]);
   GPTQOptions options;
-  options.grid.groupSize = std::atoll(argv[3]);
+  UniformGridOptions grid;
+  grid.groupSize = options.groupSize = std::atoll(argv[3]);
   ThreadPool pool(static_cast<unsigned>(std::atoi(argv[4])));
 
   std::vector<float> weights(rows * columns), sizes(columns);
@@ -89,11 +90,11 @@ int main(int argc, char **argv) {
     return 1;
   double factored = seconds();
   std::vector<uint8_t> codes(weights.size());
-  const size_t groups = rows * options.grid.groupsPerRow(columns);
+  const size_t groups = rows * grid.groupsPerRow(columns);
   std::vector<float> scales(groups);
   std::vector<uint8_t> zeros(groups);
   GPTQLoss loss;
-  if (quantizeGPTQ(weights.data(), rows, *factor,
+  if (quantizeGPTQ(weights.data(), rows, *factor, grid,
                    {codes.data(), scales.data(), zeros.data()}, loss, pool))
     return 1;
   double end = seconds();
@@ -106,17 +107,17 @@ int main(int argc, char **argv) {
 
   // How the loss compares with its definition, and with plain rounding.
   std::vector<float> delta(weights.size());
-  dequantizeRows(codes.data(), scales.data(), zeros.data(), rows, columns,
-                 options.grid, delta.data());
+  dequantizeRows(codes.data(), scales.data(), zeros.data(), rows, columns, grid,
+                 delta.data());
   for (size_t i = 0; i != delta.size(); ++i)
     delta[i] = weights[i] - delta[i];
   std::printf("output_error_measured %.9g\n",
               factor->outputError(delta.data(), rows, pool));
-  if (quantizeRows(weights.data(), rows, columns, options.grid,
+  if (quantizeRows(weights.data(), rows, columns, grid,
                    {codes.data(), scales.data(), zeros.data()}))
     return 1;
-  dequantizeRows(codes.data(), scales.data(), zeros.data(), rows, columns,
-                 options.grid, delta.data());
+  dequantizeRows(codes.data(), scales.data(), zeros.data(), rows, columns, grid,
+                 delta.data());
   for (size_t i = 0; i != delta.size(); ++i)
     delta[i] = weights[i] - delta[i];
   std::printf("output_error_rtn %.9g\n",

@@ -55,9 +55,11 @@ enum class GPTQOrder : uint8_t {
   GroupAware,
 };
 
-/// Free choices of GPTQ.
+/// Free choices of GPTQ, but for the grid itself: layers that share their
+/// inputs may differ in bits and scheme.
 struct GPTQOptions {
-  UniformGridOptions grid;
+  /// As in UniformGridOptions; 0: one group per row.
+  int64_t groupSize = 128;
   GPTQOrder order = GPTQOrder::Natural;
   /// Takes the grids of all groups from the weights as they were given. A grid
   /// with one group per row always does.
@@ -113,6 +115,15 @@ private:
   };
 
   GPTQFactor(int64_t columns, const GPTQOptions &options);
+  /// Weights in a whole group, and groups in a row.
+  int64_t groupLength() const {
+    return UniformGridOptions{.groupSize = settings.groupSize}.groupLength(
+        columns());
+  }
+  int64_t groupCount() const {
+    return UniformGridOptions{.groupSize = settings.groupSize}.groupsPerRow(
+        columns());
+  }
   void chooseOrder(std::span<const double> diagonal);
   void chooseBlocks();
   bool factorize(std::span<const float> secondMoment,
@@ -153,13 +164,15 @@ struct GPTQLoss {
   }
 };
 
-/// Quantizes weights[rows, K]. Codes are in the order of the matrix; group g of
-/// `result` is that of groupIndex(), or column / group length. Adds to `loss`.
+/// Quantizes weights[rows, K] on `grid`, whose group size is that of the
+/// factor. Codes are in the order of the matrix; group g of `result` is that of
+/// groupIndex(), or column / group length. Adds to `loss`.
 /// Returns the first weight that is not finite, in which case nothing is
 /// written.
 [[nodiscard]] std::optional<NonFiniteWeight>
 quantizeGPTQ(const float *weights, int64_t rows, const GPTQFactor &factor,
-             const UniformRows &result, GPTQLoss &loss, ThreadPool &pool);
+             const UniformGridOptions &grid, const UniformRows &result,
+             GPTQLoss &loss, ThreadPool &pool);
 
 } // namespace llq::numerics
 

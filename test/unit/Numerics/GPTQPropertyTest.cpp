@@ -15,8 +15,8 @@ using namespace llq;
 using namespace llq::numerics;
 
 namespace {
-GPTQOptions options(unsigned bits, int64_t groupSize) {
-  GPTQOptions result;
+LayerOptions options(unsigned bits, int64_t groupSize) {
+  LayerOptions result;
   result.grid.bits = bits;
   result.grid.groupSize = groupSize;
   return result;
@@ -27,7 +27,7 @@ struct Comparison {
   double gptq, rtn;
 };
 Comparison compare(const std::vector<float> &weights, int64_t rows,
-                   const std::vector<float> &h, const GPTQOptions &options) {
+                   const std::vector<float> &h, const LayerOptions &options) {
   const int64_t columns = static_cast<int64_t>(weights.size()) / rows;
   auto layer = gptq(weights, rows, h, options);
   auto rtn = quantizeMatrix(weights, rows, options.grid);
@@ -45,7 +45,7 @@ TEST(GPTQProperty, LossIsTheErrorAtTheOutput) {
   for (auto order :
        {GPTQOrder::Natural, GPTQOrder::Activation, GPTQOrder::GroupAware})
     for (bool staticGroups : {false, true}) {
-      GPTQOptions choice = options(3, 32);
+      LayerOptions choice = options(3, 32);
       choice.order = order;
       choice.staticGroups = staticGroups;
       choice.blockSize = 48;
@@ -77,7 +77,7 @@ TEST(GPTQProperty, IndependentInputsGiveRTN) {
        {GridScheme::Asymmetric, GridScheme::Symmetric, GridScheme::Signed})
     for (auto order : {GPTQOrder::Natural, GPTQOrder::GroupAware})
       for (double damp : {0.0, 0.3}) {
-        GPTQOptions choice = options(4, 16);
+        LayerOptions choice = options(4, 16);
         choice.grid.scheme = scheme;
         choice.order = order;
         choice.damp = damp;
@@ -93,7 +93,7 @@ TEST(GPTQProperty, TwoColumnsAreNeverWorseThanRTN) {
   for (uint64_t seed = 0; seed != 200; ++seed) {
     auto weights = normalMatrix(2, seed);
     auto h = secondMoment(correlatedInputs(5, 2, seed), 2, 1.0);
-    GPTQOptions choice = options(8, 0);
+    LayerOptions choice = options(8, 0);
     choice.damp = 0;
     // In the middle of the range no code is clamped.
     weights.insert(weights.end(), {-1, 1});
@@ -116,7 +116,7 @@ TEST(GPTQProperty, DeadColumnsAreZeroAndMoveNothing) {
     x[t + dead] = 0;
   const auto h = secondMoment(x, columns, 1.0);
   // A grid per row that the dead column has no part in.
-  GPTQOptions choice = options(3, 0);
+  LayerOptions choice = options(3, 0);
   for (auto order : {GPTQOrder::Natural, GPTQOrder::Activation}) {
     choice.order = order;
     std::vector<std::vector<uint8_t>> codes;
@@ -132,6 +132,27 @@ TEST(GPTQProperty, DeadColumnsAreZeroAndMoveNothing) {
     }
     EXPECT_EQ(codes[0], codes[1]);
     EXPECT_EQ(codes[0], codes[2]);
+  }
+}
+
+TEST(GPTQProperty, LayersOfDifferentBitsShareAFactor) {
+  const int64_t rows = 4, columns = 60, groups = 4;
+  const auto weights = normalMatrix(rows * columns, 9);
+  const auto h = secondMoment(correlatedInputs(90, columns, 9), columns, 1.0);
+  ThreadPool pool(1);
+  GPTQOptions shared;
+  shared.groupSize = 16;
+  auto factor = GPTQFactor::create(h, columns, shared, pool);
+  ASSERT_TRUE(factor);
+  for (unsigned bits : {2, 5, 8}) {
+    LayerOptions choice = options(bits, 16);
+    std::vector<uint8_t> codes(weights.size()), zeros(rows * groups);
+    std::vector<float> scales(rows * groups);
+    GPTQLoss loss;
+    ASSERT_FALSE(quantizeGPTQ(weights.data(), rows, *factor, choice.grid,
+                              {codes.data(), scales.data(), zeros.data()}, loss,
+                              pool));
+    EXPECT_EQ(codes, gptq(weights, rows, h, choice).matrix.codes);
   }
 }
 
@@ -166,7 +187,7 @@ TEST(GPTQProperty, TwoBitsNeedOrderAndStaticGroups) {
   for (uint64_t seed : {1, 2, 3}) {
     auto weights = normalMatrix(rows * columns, 200 + seed);
     auto h = secondMoment(correlatedInputs(512, columns, seed), columns, 1.0);
-    GPTQOptions choice = options(2, 32);
+    LayerOptions choice = options(2, 32);
     choice.order = GPTQOrder::Activation;
     choice.staticGroups = true;
     auto [gptq, rtn] = compare(weights, rows, h, choice);
@@ -178,7 +199,7 @@ TEST(GPTQProperty, EveryWeightIsOnTheGridOfItsGroup) {
   const int64_t rows = 6, columns = 50;
   auto weights = normalMatrix(rows * columns, 6);
   auto h = secondMoment(correlatedInputs(80, columns, 7), columns, 1.0);
-  GPTQOptions choice = options(4, 16);
+  LayerOptions choice = options(4, 16);
   choice.order = GPTQOrder::Activation;
   auto layer = gptq(weights, rows, h, choice);
   auto index = layer.factor->groupIndex();

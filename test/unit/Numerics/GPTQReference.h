@@ -11,8 +11,7 @@
 #ifndef LLQ_TEST_UNIT_NUMERICS_GPTQREFERENCE_H
 #define LLQ_TEST_UNIT_NUMERICS_GPTQREFERENCE_H
 
-#include "QuantizeMatrix.h"
-#include "llq/Numerics/GPTQ.h"
+#include "QuantizeLayer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -76,7 +75,7 @@ inline GPTQReference referenceGPTQ(const std::vector<float> &weights,
                                    int64_t rows, const std::vector<float> &h,
                                    const std::vector<int64_t> &order,
                                    const std::vector<int64_t> &groupOf,
-                                   const GPTQOptions &options) {
+                                   const LayerOptions &options) {
   const int64_t k = static_cast<int64_t>(order.size());
   const UniformGridOptions &grid = options.grid;
   double mean = 0;

@@ -20,8 +20,8 @@ using namespace llq::numerics;
 namespace {
 using Codes = std::vector<uint8_t>;
 
-GPTQOptions exampleOptions(unsigned bits) {
-  GPTQOptions options;
+LayerOptions exampleOptions(unsigned bits) {
+  LayerOptions options;
   options.grid.bits = bits;
   options.grid.groupSize = 0;
   options.grid.scaleType = ScaleType::F32;
@@ -38,7 +38,7 @@ std::vector<float> onIntegers(std::vector<float> weights, std::vector<float> h,
   for (size_t i = 0; i != n; ++i)
     for (size_t j = 0; j != n; ++j)
       larger[i * k + j] = h[i * n + j];
-  GPTQOptions options = exampleOptions(4);
+  LayerOptions options = exampleOptions(4);
   options.damp = 0;
   auto layer = gptq(weights, 1, larger, options);
   EXPECT_EQ(layer.matrix.scales[0], 1);
@@ -77,7 +77,7 @@ TEST(GPTQ, ExampleTwoNaturalAndActivationOrder) {
   EXPECT_EQ(rtn.codes, (Codes{1, 3, 0}));
   EXPECT_NEAR(outputError(w, rtn.dequantize(), h, 3), 2.72, 1e-5);
 
-  GPTQOptions options = exampleOptions(2);
+  LayerOptions options = exampleOptions(2);
   options.order = GPTQOrder::Activation;
   layer = gptq(w, 1, h, options);
   EXPECT_EQ(layer.factor->permutation(), (std::vector<int64_t>{2, 0, 1}));
@@ -101,7 +101,7 @@ TEST(GPTQ, ExampleGroupIndex) {
   // perm = [2, 0, 3, 1], groups of 2.
   std::vector<float> h(16);
   h[0] = 3, h[5] = 1, h[10] = 4, h[15] = 2;
-  GPTQOptions options = exampleOptions(4);
+  LayerOptions options = exampleOptions(4);
   options.grid.groupSize = 2;
   options.order = GPTQOrder::Activation;
   auto layer = gptq({1, 2, 3, 4}, 1, h, options);
@@ -120,7 +120,7 @@ TEST(GPTQ, TiesInTheOrderStayInTheOrderOfTheMatrix) {
   std::vector<float> h(36);
   for (int j = 0; j != 6; ++j)
     h[j * 7] = j == 4 ? 2 : 1;
-  GPTQOptions options = exampleOptions(4);
+  LayerOptions options = exampleOptions(4);
   options.grid.groupSize = 2;
   options.order = GPTQOrder::Activation;
   const std::vector<float> w = {1, 2, 3, 4, 5, 6};
@@ -134,7 +134,9 @@ TEST(GPTQ, TiesInTheOrderStayInTheOrderOfTheMatrix) {
 /// Group of each position for the reference.
 std::vector<int64_t> groupsByPosition(const GPTQFactor &factor) {
   auto index = factor.groupIndex();
-  const int64_t length = factor.options().grid.groupLength(factor.columns());
+  const int64_t length =
+      UniformGridOptions{.groupSize = factor.options().groupSize}.groupLength(
+          factor.columns());
   std::vector<int64_t> groups;
   for (int64_t column : factor.permutation())
     groups.push_back(index.empty() ? column / length : index[column]);
@@ -154,7 +156,7 @@ TEST(GPTQ, EqualsThePublishedAlgorithm) {
            {GPTQOrder::Natural, GPTQOrder::Activation, GPTQOrder::GroupAware})
         for (bool staticGroups : {false, true})
           for (int64_t block : {1, 16, 256}) {
-            GPTQOptions options;
+            LayerOptions options;
             options.grid.bits = bits;
             options.grid.groupSize = groupSize;
             options.grid.scheme = static_cast<GridScheme>(bits % 3);
@@ -186,7 +188,7 @@ TEST(GPTQ, EqualBitsForAnyThreadsAndAnyRowsBeside) {
   const int64_t rows = 600, columns = 300;
   const auto weights = normalMatrix(rows * columns, 12);
   const auto h = secondMoment(correlatedInputs(400, columns, 4), columns, 1.0);
-  GPTQOptions options;
+  LayerOptions options;
   options.grid.bits = 3;
   options.grid.groupSize = 32;
   options.order = GPTQOrder::GroupAware;
@@ -222,7 +224,7 @@ TEST(GPTQ, NonFiniteWeightsAreFound) {
   std::vector<float> scales(3);
   GPTQLoss loss;
   auto bad =
-      quantizeGPTQ(weights.data(), 3, *factor,
+      quantizeGPTQ(weights.data(), 3, *factor, UniformGridOptions(),
                    {codes.data(), scales.data(), zeros.data()}, loss, pool);
   ASSERT_TRUE(bad);
   EXPECT_EQ(bad->row, 1);
@@ -238,7 +240,7 @@ TEST(GPTQ, SurvivesCompensationThatOverflows) {
   }
   for (int64_t block : {8, 256})
     for (auto clip : {ClipSearch::None, ClipSearch::MSE}) {
-      GPTQOptions options = exampleOptions(2);
+      LayerOptions options = exampleOptions(2);
       options.grid.groupSize = 16;
       options.grid.clip = clip;
       options.damp = 0;
@@ -266,7 +268,7 @@ TEST(GPTQ, WhatIsNoSecondMomentIsRefused) {
 TEST(GPTQ, DampingIsRaisedUntilItSuffices) {
   // One token: rank 1.
   const auto h = secondMoment({1, 2, 3, 4}, 4, 1.0);
-  GPTQOptions options = exampleOptions(4);
+  LayerOptions options = exampleOptions(4);
   options.damp = 0;
   auto layer = gptq({1, 2, 3, 4}, 1, h, options);
   ASSERT_TRUE(layer.factor);

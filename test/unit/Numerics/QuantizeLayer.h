@@ -16,6 +16,11 @@
 
 namespace llq::numerics {
 
+/// GPTQ and the grid that it ends on.
+struct LayerOptions : GPTQOptions {
+  UniformGridOptions grid;
+};
+
 /// A layer after GPTQ. `matrix` is empty if the second moment was refused.
 struct GPTQLayer {
   std::optional<GPTQFactor> factor;
@@ -39,8 +44,9 @@ struct GPTQLayer {
 };
 
 inline GPTQLayer gptq(const std::vector<float> &weights, int64_t rows,
-                      const std::vector<float> &h, const GPTQOptions &options,
+                      const std::vector<float> &h, LayerOptions options,
                       unsigned threads = 2) {
+  options.groupSize = options.grid.groupSize;
   ThreadPool pool(threads);
   const int64_t k = static_cast<int64_t>(weights.size()) / rows;
   const size_t groups = rows * options.grid.groupsPerRow(k);
@@ -57,7 +63,7 @@ inline GPTQLayer gptq(const std::vector<float> &weights, int64_t rows,
     return layer;
   auto &m = layer.matrix;
   m.codes.resize(weights.size());
-  if (quantizeGPTQ(weights.data(), rows, *layer.factor,
+  if (quantizeGPTQ(weights.data(), rows, *layer.factor, options.grid,
                    {m.codes.data(), m.scales.data(), m.zeros.data()},
                    layer.loss, pool))
     m.codes.clear(); // no test expects an empty result
