@@ -14,6 +14,8 @@
 #include "llq/Quantize/UniformWeight.h"
 #include "llq/Support/ParallelFor.h"
 
+#include <cmath>
+
 using namespace mlir;
 
 namespace llq {
@@ -49,8 +51,7 @@ private:
 
 const numerics::GPTQFactor *GPTQ::getFactor(const LinearLayer &layer) {
   std::shared_ptr<const InputStatistics> statistics = layer.getStatistics();
-  if (factor && factorOf == statistics &&
-      factor->options().grid.bits == layer.getGrid().bits)
+  if (factor && factorOf == statistics)
     return &*factor;
   factor.reset();
   factorOf = statistics;
@@ -58,10 +59,8 @@ const numerics::GPTQFactor *GPTQ::getFactor(const LinearLayer &layer) {
     layer.emitError() << "has no second moment of its inputs, gptq needs one";
     return nullptr;
   }
-  numerics::GPTQOptions settings = options;
-  settings.grid = layer.getGrid();
-  factor = numerics::GPTQFactor::create(
-      statistics->secondMoment, layer.getColumns(), settings, pool);
+  factor = numerics::GPTQFactor::create(statistics->secondMoment,
+                                        layer.getColumns(), options, pool);
   if (factor)
     return &*factor;
   layer.emitError() << "has inputs whose second moment cannot be factorized";
@@ -101,13 +100,16 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
       value = weight - value;
     nearest += factor.outputError(decoded.data(), rows, pool);
 
-    if (numerics::quantizeGPTQ(weights.data(), rows, factor, block.view(), loss,
-                               pool))
+    if (numerics::quantizeGPTQ(weights.data(), rows, factor, grid, block.view(),
+                               loss, pool))
       llvm_unreachable("a layer's weights are finite");
     decode(block, rows, columns, grid, decoded);
     error.add(weights, decoded);
     storeUniformBlock(block, begin, grid, result);
   }
+  if (!std::isfinite(loss.outputError))
+    return layer.emitError() << "overflows when errors are compensated, give "
+                                "more samples or a larger damp";
   result.error = error;
   double count = double(layer.getRows()) * double(columns);
   result.figures = {{"objective_rtn", nearest / count},
@@ -148,6 +150,7 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
       return signalPassFailure();
     }
     numerics::GPTQOptions options;
+    options.groupSize = weights->grid.groupSize;
     options.order = actOrder ? numerics::GPTQOrder::Activation : order;
     // Groups of another order would need an index of each column's group.
     options.staticGroups =

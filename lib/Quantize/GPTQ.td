@@ -45,7 +45,7 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
       "true is order=activation">,
     Option<"staticGroups", "static-groups", "bool", "false",
       "Take the grids of groups from the weights as they were given">,
-    Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "128",
+    Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "256",
       "Columns between two updates of the rest">,
   ];
 }

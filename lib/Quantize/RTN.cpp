@@ -7,6 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "llq/Calibration/Calibrator.h"
+#include "llq/Numerics/ImportanceGrid.h"
 #include "llq/Quantize/UniformWeight.h"
 
 using namespace mlir;
@@ -17,13 +19,38 @@ namespace llq {
 #include "lib/Quantize/RTN.h.inc"
 
 namespace {
+/// Rounds a layer on the grids that its inputs make best.
+FailureOr<QuantizedWeight> roundByImportance(const LinearLayer &layer) {
+  ArrayRef<float> importance;
+  if (layer.getStatistics())
+    importance = layer.getStatistics()->meanSquare;
+  return quantizeUniform(
+      layer, [&](const RowBlock &rows, const numerics::UniformRows &result) {
+        return numerics::quantizeRowsByImportance(
+            rows.weights.data(), rows.rows(), rows.columns,
+            {importance.data(), importance.size()}, layer.getGrid(), result);
+      });
+}
+
 struct QuantizeRTNPass : impl::QuantizeRTNPassBase<QuantizeRTNPass> {
   using Base::Base;
 
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerCalibrationDialects(registry);
+  }
+
   void runOnOperation() override {
-    FailureOr<WeightOptions> options = getWeightOptions(*this, getOperation());
-    if (failed(options) ||
-        failed(quantizeLayers(getOperation(), *options, roundToNearest)))
+    ModuleOp module = getOperation();
+    FailureOr<WeightOptions> options = getWeightOptions(*this, module);
+    if (failed(options))
+      return signalPassFailure();
+    CalibrationOptions inputs{/*secondMoment=*/false,
+                              CalibrationInputs::Original};
+    LogicalResult result =
+        importance ? quantizeCalibratedLayers(module, *options, inputs,
+                                              roundByImportance)
+                   : quantizeLayers(module, *options, roundToNearest);
+    if (failed(result))
       signalPassFailure();
   }
 };

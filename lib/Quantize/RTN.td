@@ -24,6 +24,11 @@ def QuantizeRTNPass : QuantPass<"rtn"> {
     -1 to 1. `clip=mse` tries the ranges `p * lo` to `p * hi`, `p = 1 - i/100`,
     `i = 0..79`, and keeps the first with the least `sum |s * (c - z) - v|^2.4`.
 
+    `importance=true` chooses scale and zero point of each group for the least
+    `sum_k omega_k (s * (c_k - z) - v_k)^2`, `omega_k = a_k sqrt(mean v^2 + v_k^2)`
+    with the mean square `a_k` of input `k` over the module's calibration samples
+    (`llq-load-calibration`), instead of `clip`; see docs/methods/importance.md.
+
     The weight becomes an `llq.quantized_weight` in `#llq.uniform`; the attribute
     `method` of the layer records the options, the root of the mean squared error
     and the error relative to the weight's norm.
@@ -37,4 +42,8 @@ def QuantizeRTNPass : QuantPass<"rtn"> {
        : !llq.quantized<1x4, #llq.uniform<bits = 2, group = 0, zero = int, scale = f32>>
     ```
   }];
+  let options = weightOptions # [
+    Option<"importance", "importance", "bool", "false",
+      "Weigh errors by the mean square of inputs; needs calibration samples">,
+  ];
 }

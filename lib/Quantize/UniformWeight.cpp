@@ -14,18 +14,23 @@ using namespace mlir;
 using namespace llq;
 
 UniformAttr llq::getUniformFormat(MLIRContext *context,
-                                  const numerics::UniformGridOptions &grid) {
-  return UniformAttr::get(context, grid.bits, grid.groupSize,
-                          grid.storesZeros() ? ZeroPoint::Int : ZeroPoint::None,
+                                  const numerics::UniformGridOptions &grid,
+                                  bool floatZeros) {
+  ZeroPoint zero = floatZeros           ? ZeroPoint::Float
+                   : grid.storesZeros() ? ZeroPoint::Int
+                                        : ZeroPoint::None;
+  return UniformAttr::get(context, grid.bits, grid.groupSize, zero,
                           grid.scaleType == numerics::ScaleType::F16
                               ? ScaleType::F16
                               : ScaleType::F32);
 }
 
 UniformBlock::UniformBlock(int64_t rows, int64_t columns,
-                           const numerics::UniformGridOptions &grid)
+                           const numerics::UniformGridOptions &grid,
+                           bool floatZeros)
     : codes(rows * columns), scales(rows * grid.groupsPerRow(columns)),
-      zeros(grid.storesZeros() ? scales.size() : 0) {}
+      zeros(grid.storesZeros() && !floatZeros ? scales.size() : 0),
+      floatZeros(floatZeros ? scales.size() : 0) {}
 
 numerics::UniformRows UniformBlock::view() {
   return {codes.data(), scales.data(), zeros.empty() ? nullptr : zeros.data()};
@@ -40,6 +45,18 @@ static std::span<uint8_t> getRows(QuantizedWeight &weight, size_t index,
           rows * rowBytes};
 }
 
+/// Writes `numbers` as f16 or f32.
+static void storeNumbers(const std::vector<float> &numbers,
+                         numerics::ScaleType type, std::span<uint8_t> out) {
+  if (type == numerics::ScaleType::F32) {
+    std::memcpy(out.data(), numbers.data(), out.size());
+    return;
+  }
+  std::vector<uint16_t> halves(numbers.size());
+  numerics::encodeF16(numbers, halves);
+  std::memcpy(out.data(), halves.data(), out.size());
+}
+
 void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,
                             const numerics::UniformGridOptions &grid,
                             QuantizedWeight &weight) {
@@ -49,36 +66,39 @@ void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,
   numerics::packRows(block.codes, rows, columns, grid.bits,
                      getRows(weight, 0, begin, rows));
 
-  std::span<uint8_t> scales = getRows(weight, 1, begin, rows);
-  if (grid.scaleType == numerics::ScaleType::F16) {
-    std::vector<uint16_t> halves(block.scales.size());
-    numerics::encodeF16(block.scales, halves);
-    std::memcpy(scales.data(), halves.data(), scales.size());
-  } else {
-    std::memcpy(scales.data(), block.scales.data(), scales.size());
-  }
+  storeNumbers(block.scales, grid.scaleType, getRows(weight, 1, begin, rows));
 
-  if (grid.storesZeros())
+  if (!block.floatZeros.empty())
+    storeNumbers(block.floatZeros, numerics::ScaleType::F16,
+                 getRows(weight, 2, begin, rows));
+  else if (grid.storesZeros())
     numerics::packRows(block.zeros, rows, groups, grid.bits,
                        getRows(weight, 2, begin, rows));
 }
 
-FailureOr<QuantizedWeight> llq::roundToNearest(const LinearLayer &layer) {
+FailureOr<QuantizedWeight>
+llq::quantizeUniform(const LinearLayer &layer, QuantizeUniformFn quantize) {
   const numerics::UniformGridOptions &grid = layer.getGrid();
   FailureOr<QuantizedWeight> result = QuantizedWeight::create(
       layer, getUniformFormat(layer.getContext(), grid));
   if (failed(result))
     return failure();
-
-  auto quantize = [&](const RowBlock &rows) -> llvm::Error {
+  auto quantizeBlock = [&](const RowBlock &rows) -> llvm::Error {
     UniformBlock block(rows.rows(), rows.columns, grid);
-    [[maybe_unused]] auto bad = numerics::quantizeRows(
-        rows.weights.data(), rows.rows(), rows.columns, grid, block.view());
+    [[maybe_unused]] auto bad = quantize(rows, block.view());
     assert(!bad && "a layer's weights are finite");
     storeUniformBlock(block, rows.begin, grid, *result);
     return llvm::Error::success();
   };
-  if (failed(quantizeRowBlocks(layer, *result, quantize)))
+  if (failed(quantizeRowBlocks(layer, *result, quantizeBlock)))
     return failure();
   return result;
+}
+
+FailureOr<QuantizedWeight> llq::roundToNearest(const LinearLayer &layer) {
+  return quantizeUniform(
+      layer, [&](const RowBlock &rows, const numerics::UniformRows &result) {
+        return numerics::quantizeRows(rows.weights.data(), rows.rows(),
+                                      rows.columns, layer.getGrid(), result);
+      });
 }

@@ -62,9 +62,12 @@ template <typename Pass> struct OptionAccess : Pass {
     llvm::append_range(result.only, pass.*&OptionAccess::only);
     llvm::append_range(result.except, pass.*&OptionAccess::except);
   }
-  static void getGridOptions(Pass &pass, WeightOptions &result) {
+  static void getGroupOptions(Pass &pass, WeightOptions &result) {
     result.grid.bits = unsigned(int64_t(pass.*&OptionAccess::bits));
     result.grid.groupSize = pass.*&OptionAccess::groupSize;
+  }
+  static void getGridOptions(Pass &pass, WeightOptions &result) {
+    getGroupOptions(pass, result);
     result.grid.scheme = pass.*&OptionAccess::scheme;
     result.grid.scaleType = pass.*&OptionAccess::scaleType;
     result.grid.clip = pass.*&OptionAccess::clip;
@@ -84,6 +87,18 @@ mlir::FailureOr<WeightOptions> getWeightOptions(Pass &pass,
   Access::getGridOptions(pass, options);
   return detail::finishOptions(pass, module, std::move(options),
                                Access::isSymmetric(pass));
+}
+
+/// The same for a pass whose td says `groupOptions # layerOptions`: a method
+/// that has its own grid of `bits` and `group-size`.
+template <typename Pass>
+mlir::FailureOr<WeightOptions> getGroupOptions(Pass &pass,
+                                               mlir::ModuleOp module) {
+  using Access = detail::OptionAccess<Pass>;
+  WeightOptions options;
+  Access::getLayerOptions(pass, options);
+  Access::getGroupOptions(pass, options);
+  return detail::finishOptions(pass, module, std::move(options));
 }
 
 /// The same for a pass whose td says `layerOptions`: a method that has no

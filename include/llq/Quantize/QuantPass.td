@@ -19,12 +19,16 @@ class QuantPass<string method>
     : Pass<"llq-quantize-" # method, "::mlir::ModuleOp"> {
   let dependentDialects = ["::llq::LLQDialect"];
 
-  /// The uniform grid of a weight.
-  list<Option> gridOptions = [
+  /// The width of codes and the groups that share a scale.
+  list<Option> groupOptions = [
     Option<"bits", "bits", "::llq::BoundedInt<2, 8>", "4",
       "Bits of a code, 2 to 8">,
     Option<"groupSize", "group-size", "::llq::BoundedInt<0>", "128",
       "Weights along K that share a scale; 0 is one group per output row; the last group of a row may be shorter">,
+  ];
+
+  /// The uniform grid of a weight.
+  list<Option> gridOptions = groupOptions # [
     Option<"scheme", "scheme", "::llq::numerics::GridScheme",
       "::llq::numerics::GridScheme::Asymmetric",
       "Where a grid's zero lies",

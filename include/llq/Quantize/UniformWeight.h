@@ -17,15 +17,18 @@
 
 namespace llq {
 
-/// The format that stores weights on `grid`.
+/// The format that stores weights on `grid`; with `floatZeros`, zero points
+/// that are no codes, as f16.
 UniformAttr getUniformFormat(mlir::MLIRContext *context,
-                             const numerics::UniformGridOptions &grid);
+                             const numerics::UniformGridOptions &grid,
+                             bool floatZeros = false);
 
 /// Codes, scales and zero points of a block of rows, before they are stored.
 struct UniformBlock {
   /// Room for `rows` rows of `columns` weights.
   UniformBlock(int64_t rows, int64_t columns,
-               const numerics::UniformGridOptions &grid);
+               const numerics::UniformGridOptions &grid,
+               bool floatZeros = false);
 
   /// For the functions of llq/Numerics/UniformGrid.h.
   numerics::UniformRows view();
@@ -33,6 +36,7 @@ struct UniformBlock {
   std::vector<uint8_t> codes; ///< [rows, columns]
   std::vector<float> scales;  ///< [rows, groups]
   std::vector<uint8_t> zeros; ///< [rows, groups]; empty if none are stored
+  std::vector<float> floatZeros; ///< the same for zero points as f16
 };
 
 /// Writes `block`, the rows [begin, begin + rows) of the matrix, to `weight`,
@@ -41,6 +45,17 @@ struct UniformBlock {
 void storeUniformBlock(const UniformBlock &block, int64_t begin,
                        const numerics::UniformGridOptions &grid,
                        QuantizedWeight &weight);
+
+/// Fills the codes, scales and zero points of a block of rows. Returns the
+/// first weight that is not finite, as the functions of llq/Numerics do; a
+/// layer has none.
+using QuantizeUniformFn =
+    llvm::function_ref<std::optional<numerics::NonFiniteWeight>(
+        const RowBlock &, const numerics::UniformRows &)>;
+
+/// A layer on its grid, for methods that treat rows independently.
+mlir::FailureOr<QuantizedWeight> quantizeUniform(const LinearLayer &layer,
+                                                 QuantizeUniformFn quantize);
 
 /// Rounds the weights of `layer` to the nearest codes of its grid: all of RTN,
 /// and what other methods do with an embedding.
