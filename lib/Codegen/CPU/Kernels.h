@@ -88,6 +88,15 @@ struct RotaryKernel {
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
 };
 
+/// The same as rows of stored tables. Buffers: cosines and sines, each f32
+/// [rows][half], y.
+struct RotaryLookupKernel {
+  int64_t half, rows;
+
+  std::string getName() const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+};
+
 /// Sums and gated activations of whole buffers. Buffers: a, b, y.
 struct ElementwiseKernel {
   enum class Kind { Add, SwiGLU };

@@ -22,6 +22,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/CheckedArithmetic.h"
 
 using namespace mlir;
 using namespace llq;
@@ -60,6 +61,7 @@ private:
   LogicalResult lowerAttention(RegionOp region, AttentionOp op);
   LogicalResult lowerEmbedding(EmbeddingOp op);
   LogicalResult lowerRotary(RotaryTableOp op);
+  LogicalResult lowerRotary(RotaryLookupOp op);
   LogicalResult lowerElementwise(Operation *op);
   LogicalResult lowerArguments();
   LogicalResult lowerResult(func::ReturnOp op, unsigned index);
@@ -444,6 +446,38 @@ LogicalResult Lowering::lowerRotary(RotaryTableOp op) {
   return success();
 }
 
+LogicalResult Lowering::lowerRotary(RotaryLookupOp op) {
+  if (!lookThrough(op.getPositions()).getDefiningOp<PositionsOp>())
+    return op.emitOpError("needs the positions of the call");
+  auto cosines = op.getCosTable().getDefiningOp<WeightOp>();
+  auto sines = op.getSinTable().getDefiningOp<WeightOp>();
+  if (!cosines || !sines)
+    return op.emitOpError("needs constant tables");
+  RotaryLookupKernel kernel{getColumns(op.getCosTable()),
+                            getRows(op.getCosTable().getType())};
+  if (auto a = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
+      a && a.getContextLength() > kernel.rows)
+    return op.emitOpError("has tables for ")
+           << kernel.rows << " positions, the context is "
+           << a.getContextLength();
+  // Rows follow each other without padding, as they are stored.
+  std::optional<int64_t> elements = llvm::checkedMul(kernel.rows, kernel.half);
+  std::optional<int64_t> bytes;
+  if (elements)
+    bytes = llvm::checkedMul<int64_t>(getPaddedColumns(*elements), 4);
+  if (!bytes || kernel.rows < 1)
+    return op.emitOpError("the cpu target cannot hold tables of ")
+           << kernel.rows << " x " << kernel.half;
+  int64_t padded = (kernel.half + 15) / 16 * 16;
+  Value c = getVectors("rotary_cosines", cosines.getValueAttr(), *bytes);
+  Value s = getVectors("rotary_sines", sines.getValueAttr(), *bytes);
+  Value y = createBuffer(BufferKind::Temporary, "rotary", 8 * padded);
+  dispatch(kernel, 0, 1, {c, s, y});
+  place(op.getCos(), {y, 0, 2 * padded});
+  place(op.getSin(), {y, padded, 2 * padded});
+  return success();
+}
+
 LogicalResult Lowering::lowerElementwise(Operation *op) {
   FailureOr<Place> lhs = find(op, op->getOperand(0));
   FailureOr<Place> rhs = find(op, op->getOperand(1));
@@ -477,6 +511,8 @@ LogicalResult Lowering::lower(RegionOp region) {
     if (auto embedding = dyn_cast<EmbeddingOp>(op))
       return lowerEmbedding(embedding);
     if (auto rotary = dyn_cast<RotaryTableOp>(op))
+      return lowerRotary(rotary);
+    if (auto rotary = dyn_cast<RotaryLookupOp>(op))
       return lowerRotary(rotary);
     if (auto linear = dyn_cast<LinearOp>(op))
       linears.push_back(linear);

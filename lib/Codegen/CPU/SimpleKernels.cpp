@@ -149,6 +149,34 @@ void RotaryKernel::emit(ModuleOp module, const CPULevel &level) const {
   b.finish();
 }
 
+std::string RotaryLookupKernel::getName() const {
+  return "rotary_lookup_" + std::to_string(half) + "_" + std::to_string(rows);
+}
+
+void RotaryLookupKernel::emit(ModuleOp module, const CPULevel &level) const {
+  KernelBuilder b(module, getName(), level);
+  Value tables[] = {b.buffer(0), b.buffer(1)}, y = b.buffer(2);
+  int64_t padded = (half + 15) / 16 * 16;
+  b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
+    Value token = b.add(b.tokenBegin(), item);
+    // A session ends where the tables do; whatever it is told, reading stays
+    // inside of them.
+    Value row = b.min(b.add(b.past(), token), b.i64(rows - 1));
+    Value out = b.advance(y, b.mul(token, 8 * padded));
+    for (auto [i, table] : llvm::enumerate(tables)) {
+      Value from = b.advance(table, b.mul(row, 4 * half));
+      Value to = b.advance(out, int64_t(i) * 4 * padded);
+      int64_t column = 0;
+      for (int64_t lanes : {16, 1})
+        for (; column + lanes <= half; column += lanes)
+          b.store(b.load(b.f32x(lanes), from, 4 * column), to, 4 * column);
+      for (; column < padded; ++column)
+        b.store(b.f32(0), to, 4 * column);
+    }
+  });
+  b.finish();
+}
+
 //===----------------------------------------------------------------------===//
 // Elementwise
 //===----------------------------------------------------------------------===//

@@ -192,10 +192,22 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x2xf32> {
 
 func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x2xf32> {
   %t = llq.weight dense_resource<t> : tensor<9x2xf16>
-  %positions = llq.positions %ids, %past : tensor<?xi32>
-  // expected-error @below {{has no kernel on the cpu target}}
-  %cos, %sin = llq.rotary_lookup %positions, %t, %t : tensor<?xi32>, tensor<9x2xf16>, tensor<9x2xf16> -> tensor<?x2xf32>
+  // expected-error @below {{needs the positions of the call}}
+  %cos, %sin = llq.rotary_lookup %ids, %t, %t : tensor<?xi32>, tensor<9x2xf16>, tensor<9x2xf16> -> tensor<?x2xf32>
   return %cos : tensor<?x2xf32>
+}
+
+// -----
+
+// Positions behind the last row.
+module attributes {llq.architecture = #llq.architecture<hidden = 8, layers = 1, heads = 2, kv_heads = 1, head_dim = 4, ffn = 8, vocab = 9, context_length = 10, rope_theta = 0.0 : f64, rope_scaling = "table", rope_parameters = [], norm_eps = 1.0e-5 : f64, tied_embeddings = true>} {
+  func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x2xf32> {
+    %t = llq.weight dense_resource<t> : tensor<9x2xf16>
+    %positions = llq.positions %ids, %past : tensor<?xi32>
+    // expected-error @below {{has tables for 9 positions, the context is 10}}
+    %cos, %sin = llq.rotary_lookup %positions, %t, %t : tensor<?xi32>, tensor<9x2xf16>, tensor<9x2xf16> -> tensor<?x2xf32>
+    return %cos : tensor<?x2xf32>
+  }
 }
 
 // -----

@@ -160,3 +160,27 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x40xf32> {
   %y = llq.add %s, %s : tensor<?x40xf32>
   return %y : tensor<?x40xf32>
 }
+
+// -----
+
+// Angles that no formula gives are rows of tables, stored as f32 one after
+// another: 9 rows of 4 are 36 numbers, padded to 64.
+
+// CHECK-LABEL: llq.program @cpu
+// CHECK: %[[COS:.*]] = llq.buffer weight "rotary_cosines" {bytes = 256 : i64, content = #llq.padded_vector<32, [dense_resource<c>
+// CHECK: %[[SIN:.*]] = llq.buffer weight "rotary_sines" {bytes = 256 : i64, content = #llq.padded_vector<32, [dense_resource<s>
+// CHECK: %[[ANGLES:.*]] = llq.buffer temporary "rotary" {bytes_per_token = 128 : i64}
+// CHECK: llq.dispatch @rotary_lookup_4_9(%[[COS]], %[[SIN]], %[[ANGLES]]) {items_per_token = 1
+// CHECK: llq.dispatch @rope_append_{{.*}}(%{{.*}}, %{{.*}}, %{{.*}}, %[[ANGLES]], %{{.*}}, %{{.*}})
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
+  %t = llq.weight dense_resource<t> : tensor<9x8xf16>
+  %ct = llq.weight dense_resource<c> : tensor<9x4xf16>
+  %st = llq.weight dense_resource<s> : tensor<9x4xf16>
+  %positions = llq.positions %ids, %past : tensor<?xi32>
+  %cos, %sin = llq.rotary_lookup %positions, %ct, %st : tensor<?xi32>, tensor<9x4xf16>, tensor<9x4xf16> -> tensor<?x4xf32>
+  %x = llq.embedding %ids, %t : tensor<?xi32>, tensor<9x8xf16> -> tensor<?x8xf32>
+  %q = llq.rope %x, %cos, %sin : tensor<?x8xf32>, tensor<?x4xf32>
+  %k = llq.rope %x, %cos, %sin : tensor<?x8xf32>, tensor<?x4xf32>
+  %a = llq.attention %q, %k, %x, %past {layer = 0, heads = 1, kv_heads = 1, scale = 0.25 : f32} : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x8xf32>
+  return %a : tensor<?x8xf32>
+}

@@ -88,6 +88,44 @@ TEST_P(Rotary, IsExactToHalfAnUlpUpToTheLongestContext) {
     }
 }
 
+TEST_P(Rotary, LookupGivesTheRowsOfTheTablesAndNoOthers) {
+  KernelModule module(level());
+  std::vector<RotaryLookupKernel> kernels;
+  for (int64_t half : {1, 4, 12, 16, 40, 64})
+    for (int64_t rows : {1, 37})
+      kernels.push_back({half, rows});
+  for (const RotaryLookupKernel &kernel : kernels)
+    module.add(kernel);
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (const RotaryLookupKernel &kernel : kernels) {
+    int64_t half = kernel.half, padded = (half + 15) / 16 * 16;
+    // Numbers that say where they are from. The memory behind the last one
+    // cannot be read.
+    std::vector<float> cosines, sines;
+    for (int64_t i = 0; i < kernel.rows * half; ++i) {
+      cosines.push_back(float(i) + 0.25f);
+      sines.push_back(-float(i));
+    }
+    int64_t past = kernel.rows / 2, tokens = kernel.rows - past + 2;
+    Guarded c(cosines), s(sines), y(8 * padded * tokens);
+    runAndCheckSplits(
+        {module.find(kernel.getName()), {&c, &s, &y}, {0, 1}, tokens, past});
+    for (int64_t t = 0; t < tokens; ++t) {
+      // Behind the table its last row stands in.
+      int64_t row = std::min(past + t, kernel.rows - 1);
+      const float *out = y.as<float>() + 2 * padded * t;
+      for (int64_t i = 0; i < padded; ++i) {
+        bool inside = i < half;
+        EXPECT_EQ(out[i], inside ? cosines[row * half + i] : 0)
+            << half << " columns, token " << t << ", column " << i;
+        EXPECT_EQ(out[padded + i], inside ? sines[row * half + i] : 0)
+            << half << " columns, token " << t << ", column " << i;
+      }
+    }
+  }
+}
+
 /// Every position of the longest context.
 TEST_P(Rotary, ThoroughPositions) {
   KernelModule module(level());
