@@ -9,6 +9,8 @@
 
 #include "GraphImporter.h"
 
+#include "llvm/ADT/StringSet.h"
+
 using namespace mlir;
 
 // Inside the namespace `onnx` is the dialect, `::onnx` the protobuf classes.
@@ -39,6 +41,32 @@ std::string GraphImporter::describe(const ::onnx::NodeProto &node,
 // Order
 //===----------------------------------------------------------------------===//
 
+/// Calls `visit` for the names that `graph` takes from the graphs around it.
+/// `bound` are those that a graph between them defines: optimum gives values of
+/// both branches of an If the names of its results.
+static void forEachFreeName(const ::onnx::GraphProto &graph,
+                            llvm::StringSet<> bound,
+                            llvm::function_ref<void(StringRef)> visit) {
+  for (const auto &initializer : graph.initializer())
+    bound.insert(initializer.name());
+  for (const ::onnx::NodeProto &node : graph.node())
+    for (const std::string &output : node.output())
+      bound.insert(output);
+  auto use = [&](StringRef name) {
+    if (!bound.contains(name))
+      visit(name);
+  };
+  for (const auto &output : graph.output())
+    use(output.name());
+  for (const ::onnx::NodeProto &node : graph.node()) {
+    for (const std::string &input : node.input())
+      use(input);
+    for (const auto &attribute : node.attribute())
+      if (attribute.has_g())
+        forEachFreeName(attribute.g(), bound, visit);
+  }
+}
+
 LogicalResult GraphImporter::importNodes(
     ::google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes,
     Scope &scope, const Call *call) {
@@ -62,22 +90,9 @@ LogicalResult GraphImporter::importNodes(
     for (const std::string &input : nodes[i].input())
       waitFor(input);
     // Subgraphs use values of this graph without listing them.
-    SmallVector<const ::onnx::GraphProto *> graphs;
     for (const auto &attribute : nodes[i].attribute())
       if (attribute.has_g())
-        graphs.push_back(&attribute.g());
-    while (!graphs.empty()) {
-      const ::onnx::GraphProto *graph = graphs.pop_back_val();
-      for (const auto &output : graph->output())
-        waitFor(output.name());
-      for (const ::onnx::NodeProto &inner : graph->node()) {
-        for (const std::string &input : inner.input())
-          waitFor(input);
-        for (const auto &attribute : inner.attribute())
-          if (attribute.has_g())
-            graphs.push_back(&attribute.g());
-      }
-    }
+        forEachFreeName(attribute.g(), /*bound=*/{}, waitFor);
   }
   // Always the first node that is ready, so that sorted files keep their order.
   std::set<int> ready;
