@@ -104,7 +104,10 @@ DictionaryAttr QuantizedWeight::takeComponents(StringRef name) {
 //===----------------------------------------------------------------------===//
 
 static int64_t getBlockRows(const LinearLayer &layer) {
-  return std::max<int64_t>(1, kBlockWeights / layer.getColumns());
+  // Weights of ONNX graphs lie by column: so many rows are a whole cache line
+  // of each.
+  constexpr int64_t line = 32;
+  return std::max(line, kBlockWeights / layer.getColumns() / line * line);
 }
 
 static int64_t getNumBlocks(const LinearLayer &layer) {

@@ -159,22 +159,68 @@ template <typename T> static T load(const char *from) {
   return value;
 }
 
-/// `out[i * outStride] = from[i * stride]` as f32 for `count` elements;
-/// `stride` in elements.
+/// `count` elements one after the other, as f32.
+static void convertContiguous(const char *from, Type type, int64_t count,
+                              float *out) {
+  if (type.isF32()) {
+    std::memcpy(out, from, count * sizeof(float));
+    return;
+  }
+  // Nothing says that the file keeps them at even addresses.
+  uint16_t halves[256];
+  bool isF16 = type.isF16();
+  for (int64_t begin = 0; begin < count; begin += std::size(halves)) {
+    size_t size = std::min<int64_t>(std::size(halves), count - begin);
+    std::memcpy(halves, from + begin * 2, size * 2);
+    std::span<const uint16_t> source(halves, size);
+    std::span<float> target(out + begin, size);
+    if (isF16)
+      numerics::decodeF16(source, target);
+    else
+      numerics::decodeBF16(source, target);
+  }
+}
+
+/// `out[i] = from[i * stride]` as f32 for `count` elements; `stride` in
+/// elements.
 static void convertRun(const char *from, Type type, int64_t stride,
-                       int64_t count, float *out, int64_t outStride) {
+                       int64_t count, float *out) {
+  if (stride == 1)
+    return convertContiguous(from, type, count, out);
   if (type.isF32()) {
     for (int64_t i = 0; i < count; ++i)
-      out[i * outStride] = load<float>(from + i * stride * 4);
+      out[i] = load<float>(from + i * stride * 4);
   } else if (type.isF16()) {
     for (int64_t i = 0; i < count; ++i)
-      out[i * outStride] =
-          numerics::decodeF16(load<uint16_t>(from + i * stride * 2));
+      out[i] = numerics::decodeF16(load<uint16_t>(from + i * stride * 2));
   } else {
     for (int64_t i = 0; i < count; ++i)
-      out[i * outStride] =
-          numerics::decodeBF16(load<uint16_t>(from + i * stride * 2));
+      out[i] = numerics::decodeBF16(load<uint16_t>(from + i * stride * 2));
   }
+}
+
+/// A matrix whose columns are contiguous, in tiles: both the source and the
+/// result are touched by whole cache lines. Rows of the result lie a large
+/// power of two apart, so that stores to one column at a time would all meet in
+/// the same set of a cache.
+static void convertTransposed(const char *from, Type type, int64_t stride,
+                              int64_t rows, int64_t columns, float *out) {
+  constexpr int64_t tileRows = 64, tileColumns = 16;
+  int64_t bytes = type.getIntOrFloatBitWidth() / 8;
+  float tile[tileColumns][tileRows];
+  for (int64_t row = 0; row < rows; row += tileRows)
+    for (int64_t column = 0; column < columns; column += tileColumns) {
+      int64_t n = std::min(tileRows, rows - row);
+      int64_t m = std::min(tileColumns, columns - column);
+      for (int64_t c = 0; c < m; ++c)
+        convertContiguous(from + (row + (column + c) * stride) * bytes, type, n,
+                          tile[c]);
+      for (int64_t r = 0; r < n; ++r) {
+        float *to = out + (row + r) * columns + column;
+        for (int64_t c = 0; c < m; ++c)
+          to[c] = tile[c][r];
+      }
+    }
 }
 
 /// Calls `visit(offset, position)` for each innermost run, where `offset` is in
@@ -216,7 +262,7 @@ llvm::Error WeightReader::readRows(TypedAttr weight, int64_t rowBegin,
                      toString(type));
   if (view->shape.empty()) {
     assert(rowBegin == 0 && rowEnd == 1 && out.size() == 1);
-    convertRun(view->data, type, 1, 1, out.data(), 1);
+    convertRun(view->data, type, 1, 1, out.data());
     return llvm::Error::success();
   }
   assert(rowBegin >= 0 && rowBegin <= rowEnd && rowEnd <= view->shape[0]);
@@ -226,20 +272,14 @@ llvm::Error WeightReader::readRows(TypedAttr weight, int64_t rowBegin,
   const char *data =
       view->data + rowBegin * view->strides[0] * view->elementBytes;
 
-  // A transposed matrix is read along its memory, in tiles that fit the cache.
   if (shape.size() == 2 && view->strides[0] == 1 && view->strides[1] > 1) {
-    constexpr int64_t tile = 64;
-    for (int64_t row = 0; row < shape[0]; row += tile)
-      for (int64_t column = 0; column < shape[1]; ++column)
-        convertRun(data +
-                       (row + column * view->strides[1]) * view->elementBytes,
-                   type, 1, std::min(tile, shape[0] - row),
-                   out.data() + row * shape[1] + column, shape[1]);
+    convertTransposed(data, type, view->strides[1], shape[0], shape[1],
+                      out.data());
     return llvm::Error::success();
   }
   forEachRun(shape, view->strides, [&](int64_t offset, int64_t position) {
     convertRun(data + offset * view->elementBytes, type, view->strides.back(),
-               shape.back(), out.data() + position, 1);
+               shape.back(), out.data() + position);
   });
   return llvm::Error::success();
 }
