@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Driver/Compile.h"
+#include "SourceHash.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Codegen/CPULevel.h"
 #include "llq/Pipelines/Chain.h"
@@ -115,6 +116,8 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
   PassManager pm(module.getContext());
   static_cast<OpPassManager &>(pm) = std::move(*parsed);
   auto start = std::chrono::steady_clock::now();
+  // Reads ahead of the passes and of what packs the weights.
+  SourceHash sourceHash(module);
   if (failed(pm.run(module)))
     return llvm::createStringError("");
   report.passSeconds =
@@ -132,9 +135,9 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
   if (auto source = module->getAttrOfType<DictionaryAttr>(kSourceAttr)) {
     if (auto file = source.getAs<StringAttr>("file"))
       emit.source = file.str();
-    if (auto hash = source.getAs<StringAttr>("sha256"))
-      emit.sourceSha256 = hash.str();
   }
+  emit.sourceSha256 = sourceHash.getPlaceholder();
+  emit.finishSourceSha256 = [&] { return sourceHash.get(); };
   emit.threads = options.threads;
   if (auto tokenizer =
           module->getAttrOfType<DenseResourceElementsAttr>(kTokenizerAttr))

@@ -5,9 +5,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Driver/LoadModel.h"
+#include "SourceHash.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Conversion/Passes.h"
 #include "llq/Import/ONNX.h"
+#include "llq/Support/SHA256.h"
 #include "llqrt/Tokenizer.h"
 
 #include "mlir/IR/AsmState.h"
@@ -21,7 +23,6 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/SHA256.h"
 #include "llvm/Support/SourceMgr.h"
 
 using namespace mlir;
@@ -229,7 +230,8 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
   if (holdsMLIR(path, bytes)) {
     module = parseMLIR(std::move(*buffer), context);
   } else {
-    auto hash = llvm::SHA256::hash(llvm::arrayRefFromStringRef(bytes));
+    SHA256 graphHash;
+    graphHash.update(llvm::arrayRefFromStringRef(bytes));
     buffer->reset();
     module = importONNX(path, context);
     if (!module || failed(normalize(*module, path, options)))
@@ -237,8 +239,9 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
     Builder b(context);
     NamedAttrList source((*module)->getAttrOfType<DictionaryAttr>(kSourceAttr));
     source.set("file", b.getStringAttr(llvm::sys::path::filename(path)));
-    source.set("sha256", b.getStringAttr(llvm::toHex(hash, true)));
+    source.set("sha256", b.getStringAttr(graphHash.finish()));
     (*module)->setAttr(kSourceAttr, source.getDictionary(context));
+    recordDataFiles(*module, path);
     if (tokenizer.empty())
       tokenizer = findTokenizer(path);
   }

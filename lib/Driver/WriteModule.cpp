@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Driver/WriteModule.h"
+#include "SourceHash.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Support/OutputFile.h"
 #include "llq/Support/WeightData.h"
@@ -33,6 +34,7 @@ llvm::Error llq::writeModule(ModuleOp module, StringRef path) {
 }
 
 llvm::Error llq::embedExternalWeights(ModuleOp module) {
+  SourceHash sourceHash(module);
   WeightReader reader;
   llvm::Error error = llvm::Error::success();
   int64_t count = 0;
@@ -66,5 +68,7 @@ llvm::Error llq::embedExternalWeights(ModuleOp module) {
       quantized.setComponentsAttr(components.getDictionary(op->getContext()));
     }
   });
-  return error;
+  if (error)
+    return error;
+  return sourceHash.settle(module);
 }

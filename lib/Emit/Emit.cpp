@@ -167,6 +167,12 @@ static llvm::Error write(ModelHeader &header, ModelFile &file,
   }
   report.weightSeconds = secondsSince(start);
 
+  if (options.finishSourceSha256) {
+    llvm::Expected<std::string> hash = options.finishSourceSha256();
+    if (!hash)
+      return hash.takeError();
+    header.sourceSha256 = *hash;
+  }
   std::vector<char> bytes = header.build();
   if (bytes.size() != placeholder.size())
     return llvm::createStringError("the header changed its size");

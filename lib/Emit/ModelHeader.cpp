@@ -193,7 +193,7 @@ std::vector<char> ModelHeader::build() {
   flatbuffers::Offset<fb::Target> target = buildTarget(builder);
   auto provenance = fb::CreateProvenance(
       builder, builder.CreateString(options.source),
-      builder.CreateString(options.sourceSha256),
+      builder.CreateString(sourceSha256),
       builder.CreateString(options.pipeline),
       builder.CreateString(options.calibration),
       builder.CreateString(std::string("llq ") + LLQ_VERSION));

@@ -36,7 +36,7 @@ struct WeightSegment {
 class ModelHeader {
 public:
   ModelHeader(mlir::ModuleOp module, const EmitOptions &options)
-      : module(module), options(options) {}
+      : sourceSha256(options.sourceSha256), module(module), options(options) {}
 
   /// Finds program, architecture and weights; emits an error if one is missing.
   mlir::LogicalResult collect();
@@ -49,6 +49,8 @@ public:
   std::vector<NativeCode> code;
   std::vector<WeightSegment> weights;
   llqrt::fb::Region tokenizer;
+  /// 64 digits, or empty.
+  std::string sourceSha256;
 
 private:
   /// A linear layer, or the embedding.

@@ -13,8 +13,10 @@
 #include "llq/Support/ParallelFor.h"
 
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace llq {
@@ -25,7 +27,10 @@ struct EmitOptions {
   std::string pipeline;
   /// Name of the source, without folders.
   std::string source;
+  /// SHA-256 of the source, or, if it is still being computed, 64 digits in its
+  /// place and what waits for it.
   std::string sourceSha256;
+  std::function<llvm::Expected<std::string>()> finishSourceSha256;
   /// Calibration protocol as JSON, or empty.
   std::string calibration;
   /// FlatBuffer of runtime/schema/tokenizer.fbs, or empty.
