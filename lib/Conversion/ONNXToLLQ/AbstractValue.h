@@ -158,6 +158,11 @@ struct Unread {
   WeightView view;
 };
 
+/// A matrix of constants behind DequantizeLinear.
+struct Dequantized {
+  DequantizedMatrix matrix;
+};
+
 /// Why a value is none of the above.
 struct Reason {
   mlir::Operation *op;
@@ -168,8 +173,8 @@ struct Unknown {
 };
 
 /// An absent input, or one of the above.
-using AbstractValue =
-    std::variant<std::monostate, Known, Unread, Activation, Unknown>;
+using AbstractValue = std::variant<std::monostate, Known, Unread, Dequantized,
+                                   Activation, Unknown>;
 
 } // namespace llq::raise
 

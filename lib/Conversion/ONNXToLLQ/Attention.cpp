@@ -59,8 +59,14 @@ Result<Root::Vector> Evaluator::getHead(ArrayRef<int64_t> addresses,
   const Root &root = getRoot(source);
   std::optional<int64_t> row;
   for (int64_t address : addresses) {
-    if (address == kNoElement || getRootOf(address) != source)
-      return Error{"mixes activations within one vector of a head"};
+    if (address == kNoElement || getRootOf(address) != source) {
+      bool partial = root.kind == Root::Kind::Rope ||
+                     (address != kNoElement &&
+                      getRoot(getRootOf(address)).kind == Root::Kind::Rope);
+      return Error{partial ? "rotates only part of each head, which is not "
+                             "supported"
+                           : "mixes activations within one vector of a head"};
+    }
     int64_t index = getIndexOf(address);
     int64_t batch = 0, position = 0, column = 0;
     if (root.kind == Root::Kind::Past) {

@@ -440,7 +440,7 @@ static DecoderResult raiseScenario(func::FuncOp graph, const Scenario &scenario,
                                    const ONNXEvaluator &nodes,
                                    WeightReader &reader,
                                    ConstantCache &constants,
-                                   std::vector<Tensor> &vectors) {
+                                   RaisedGraph &raised) {
   auto fail = [](const Twine &message) {
     DecoderResult result;
     result.reason.message = message.str();
@@ -454,8 +454,13 @@ static DecoderResult raiseScenario(func::FuncOp graph, const Scenario &scenario,
       return fail(bound.message());
     evaluator.run();
     DecoderResult one = DecoderReader(evaluator, graph, scenario).read();
-    vectors.insert(vectors.end(), evaluator.getVectors().begin(),
-                   evaluator.getVectors().end());
+    raised.vectors.insert(raised.vectors.end(), evaluator.getVectors().begin(),
+                          evaluator.getVectors().end());
+    evaluator.forEachActivation([&](Value value, const Activation &activation) {
+      raised.shapes[value].push_back(activation.shape);
+      if (evaluator.holdsScores(activation))
+        raised.scores.insert(value);
+    });
     if (!one.decoder)
       return one;
     if (!all.decoder) {
@@ -487,8 +492,8 @@ RaisedGraph llq::raise::raiseDecoder(func::FuncOp graph, WeightReader &reader) {
   for (const Scenario &scenario : *scenarios) {
     RaisedGraph raised;
     raised.scenario = scenario;
-    raised.result = raiseScenario(graph, scenario, nodes, reader, constants,
-                                  raised.vectors);
+    raised.result =
+        raiseScenario(graph, scenario, nodes, reader, constants, raised);
     if (raised.result.decoder)
       return raised;
     if (first.result.reason.message.empty())

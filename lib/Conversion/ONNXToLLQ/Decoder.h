@@ -68,6 +68,10 @@ struct RaisedGraph {
   DecoderResult result;
   Scenario scenario;
   std::vector<Tensor> vectors;
+  /// Values that are activations, with their shape in each run, and those among
+  /// them that hold attention scores.
+  llvm::DenseMap<mlir::Value, std::vector<Shape>> shapes;
+  llvm::DenseSet<mlir::Value> scores;
 };
 
 /// Raises `graph`: runs it for all lengths of the first scenario that gives a

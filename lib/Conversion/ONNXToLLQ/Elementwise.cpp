@@ -207,10 +207,9 @@ Result<Activation> Evaluator::power(const Activation &value, double exponent,
                                     Operation *op) {
   if (exponent == 1)
     return value;
-  if (exponent == 2 && value.isPlain() &&
-      !getWhole(*this, value, Root::Kind::RowStatistic))
-    return square(value, op);
   const Root *statistic = getWhole(*this, value, Root::Kind::RowStatistic);
+  if (exponent == 2 && !statistic)
+    return square(value, op);
   const Term &term = value.terms[0];
   std::optional<float> factor =
       term.coefficients ? getUniform(term.coefficients) : 1.0f;
@@ -372,9 +371,10 @@ Result<Evaluator::Values> Evaluator::ruleDiv(Node &node) {
   return asValues(scale(*inverse, *known));
 }
 
-/// Exporters keep masked scores finite by a lower bound.
+/// Exporters keep masked scores finite by a lower bound: the least number of
+/// their type, which no other score comes near.
 Result<Evaluator::Values> Evaluator::ruleMax(Node &node) {
-  constexpr float kNoBound = -1e30f;
+  constexpr float kLeastHalf = -65504;
   const Activation *value = nullptr;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     if (const Activation *activation = node.activation(i)) {
@@ -387,7 +387,7 @@ Result<Evaluator::Values> Evaluator::ruleMax(Node &node) {
     Result<Tensor> wide = bound ? toFloat(bound->tensor) : Error{""};
     if (!wide ||
         llvm::any_of(ArrayRef(wide->data<float>(), wide->numElements()),
-                     [](float x) { return !(x <= kNoBound); }))
+                     [](float x) { return !(x <= kLeastHalf); }))
       return Error{"bounds " +
                    (value ? describe(*value) : std::string("activations")) +
                    " from below"};

@@ -41,6 +41,8 @@ private:
                                    const Twine &name);
   llvm::Expected<Value> makeQuantized(const BlockQuantizedMatrix &matrix,
                                       const Twine &name);
+  llvm::Expected<Value> makeDequantized(const DequantizedMatrix &matrix,
+                                        const Twine &name);
   llvm::Expected<Value> emitLinear(const LinearLayer &layer, const Twine &name,
                                    Value input);
   llvm::Expected<Value> emitNorm(const WeightSource &weight, const Twine &name,
@@ -155,6 +157,8 @@ llvm::Expected<Value> Emitter::makeWeight(const WeightSource &weight,
                                           const Twine &name) {
   if (weight.quantized)
     return makeQuantized(*weight.quantized, name);
+  if (weight.dequantized)
+    return makeDequantized(*weight.dequantized, name);
   llvm::Expected<TypedAttr> value = TypedAttr();
   if (weight.view) {
     value =
@@ -226,14 +230,32 @@ llvm::Expected<Value> Emitter::makeQuantized(const BlockQuantizedMatrix &matrix,
   ZeroPoint zero = ZeroPoint::None;
   if (matrix.zeros) {
     bool packed = matrix.zeros->type == ElementType::UInt8;
-    if (!packed && matrix.zeros->type != ElementType::Float16)
-      return fail("has zero points of type " +
-                  std::string(interp::elementTypeName(matrix.zeros->type)) +
-                  ", supported are packed codes and f16");
     zero = packed ? ZeroPoint::Int : ZeroPoint::Float;
-    llvm::Expected<TypedAttr> zeros =
-        makeAttr(*matrix.zeros, packed ? byte : Type(builder.getF16Type()),
-                 {n, matrix.zeros->shape[1]}, name + ".zeros");
+    llvm::Expected<TypedAttr> zeros = TypedAttr();
+    if (packed || matrix.zeros->type == ElementType::Float16) {
+      zeros =
+          makeAttr(*matrix.zeros, packed ? byte : Type(builder.getF16Type()),
+                   {n, matrix.zeros->shape[1]}, name + ".zeros");
+    } else {
+      // The format keeps them in f16.
+      llvm::Expected<std::vector<float>> all =
+          reader.readAll(matrix.zeros->data);
+      if (!all)
+        return all.takeError();
+      ArrayRef<float> floats =
+          ArrayRef(*all).slice(size_t(matrix.zeros->offset), n * blocks);
+      std::vector<uint16_t> halves(floats.size());
+      numerics::encodeF16(floats, halves);
+      for (auto [value, stored] : llvm::zip_equal(floats, halves))
+        if (numerics::decodeF16(stored) != value)
+          return fail("has the zero point " + Twine(std::to_string(value)) +
+                      ", which f16 does not hold");
+      zeros = makeBlobAttr(
+          RankedTensorType::get({n, blocks}, builder.getF16Type()),
+          name + ".zeros", n * blocks * 2, [&](char *to) {
+            std::memcpy(to, halves.data(), halves.size() * sizeof(uint16_t));
+          });
+    }
     if (!zeros)
       return zeros.takeError();
     components.push_back(builder.getNamedAttr("zeros", *zeros));
@@ -243,6 +265,47 @@ llvm::Expected<Value> Emitter::makeQuantized(const BlockQuantizedMatrix &matrix,
   auto type = QuantizedType::get(ctx, {n, k}, format);
   return Value(QuantizedWeightOp::create(
       builder, module.getLoc(), type, builder.getDictionaryAttr(components)));
+}
+
+llvm::Expected<Value> Emitter::makeDequantized(const DequantizedMatrix &matrix,
+                                               const Twine &name) {
+  llvm::Expected<UniformRows> rows = packUniform(matrix, reader);
+  if (!rows)
+    return rows.takeError();
+  MLIRContext *ctx = module.getContext();
+  int64_t n = matrix.codes.shape[0], k = matrix.codes.shape[1];
+  int64_t blocks = matrix.scales.shape[1];
+  bool half = matrix.scales.type == ElementType::Float16;
+  ZeroPoint zero = rows->zeros.empty() ? ZeroPoint::None : ZeroPoint::Int;
+  auto format =
+      UniformAttr::get(ctx, rows->bits, blocks == 1 ? 0 : matrix.block, zero,
+                       half ? ScaleType::F16 : ScaleType::F32);
+  SmallVector<NamedAttribute> components;
+  for (const WeightComponent &component : format.getComponents(n, k)) {
+    llvm::Expected<TypedAttr> blob = makeBlobAttr(
+        component.type, name + "." + component.name,
+        *getTensorBytes(component.type), [&](char *to) {
+          if (component.name != "scales") {
+            const auto &from =
+                component.name == "codes" ? rows->codes : rows->zeros;
+            std::memcpy(to, from.data(), from.size());
+          } else if (half) {
+            // These come from f16 and go back without loss.
+            std::vector<uint16_t> halves(rows->scales.size());
+            numerics::encodeF16(rows->scales, halves);
+            std::memcpy(to, halves.data(), halves.size() * sizeof(uint16_t));
+          } else {
+            std::memcpy(to, rows->scales.data(),
+                        rows->scales.size() * sizeof(float));
+          }
+        });
+    if (!blob)
+      return blob.takeError();
+    components.push_back(builder.getNamedAttr(component.name, *blob));
+  }
+  return Value(QuantizedWeightOp::create(
+      builder, module.getLoc(), QuantizedType::get(ctx, {n, k}, format),
+      builder.getDictionaryAttr(components)));
 }
 
 /// Whether two weights have equal elements. A sample of rows decides at once

@@ -33,6 +33,7 @@ struct OperatorTable {
         {"onnx.Concat", &E::ruleConcat},
         {"onnx.Div", &E::ruleDiv},
         {"onnx.Dropout", &E::ruleMove},
+        {"onnx.Einsum", &E::ruleEinsum},
         {"onnx.Exp", &E::ruleExp},
         {"onnx.Expand", &E::ruleMove},
         {"onnx.Flatten", &E::ruleMove},
@@ -187,6 +188,31 @@ const AbstractValue &Evaluator::get(Value value) const {
 
 void Evaluator::run() { runBlock(graph.front()); }
 
+void Evaluator::forEachActivation(
+    function_ref<void(Value, const Activation &)> visit) const {
+  for (auto &[value, abstract] : values)
+    if (auto *activation = std::get_if<Activation>(&abstract))
+      visit(value, *activation);
+}
+
+bool Evaluator::holdsScores(const Activation &activation) const {
+  for (const Term &term : activation.terms) {
+    RootId id = term.root;
+    if (term.addresses) {
+      ArrayRef<int64_t> all(term.addresses.data<int64_t>(),
+                            term.addresses.numElements());
+      const int64_t *some =
+          llvm::find_if(all, [](int64_t a) { return a != kNoElement; });
+      if (some == all.end())
+        continue;
+      id = getRootOf(*some);
+    }
+    if (roots[id]->kind == Root::Kind::Scores)
+      return true;
+  }
+  return false;
+}
+
 void Evaluator::runBlock(Block &block) {
   for (Operation &op : block.without_terminator()) {
     Result<Values> results = evaluate(&op);
@@ -261,6 +287,14 @@ Result<Known> Evaluator::getKnown(const AbstractValue &value) {
     return *known;
   if (auto *unread = std::get_if<Unread>(&value))
     return read(unread->view);
+  if (auto *dequantized = std::get_if<Dequantized>(&value)) {
+    llvm::Expected<std::vector<float>> values =
+        dequantize(dequantized->matrix, reader);
+    if (!values)
+      return Error{llvm::toString(values.takeError())};
+    return Known{makeFloats(dequantized->matrix.codes.shape, *values),
+                 std::nullopt, /*isConstant=*/true};
+  }
   return Error{"has an input that should be known and depends on the tokens"};
 }
 
@@ -370,6 +404,9 @@ Result<Evaluator::Values> Evaluator::evaluate(Operation *op) {
     return (this->*rule->second)(node);
   }
   // Constants are followed as views as long as that is possible.
+  if (isa<onnx::DequantizeLinearOp, onnx::ContribDequantizeLinearOp>(op))
+    if (std::optional<DequantizedMatrix> matrix = getDequantized(node))
+      return Values{Dequantized{std::move(*matrix)}};
   if (std::optional<Values> moved = moveView(node))
     return *moved;
   SmallVector<Known> in;
@@ -422,10 +459,24 @@ static std::optional<std::vector<int64_t>> getInts(const AbstractValue &value) {
 std::optional<Evaluator::Values> Evaluator::moveView(Node &node) {
   if (node.inputs.empty())
     return std::nullopt;
+  StringRef name = node.op->getName().stripDialect();
+  if (auto *dequantized = std::get_if<Dequantized>(&node.inputs[0])) {
+    bool keeps = name == "Identity" || (name == "Cast" && [&] {
+                   auto to = interp::fromONNXDataType(node.getInt("to", 0));
+                   return to && interp::isFloat(*to);
+                 }());
+    if (!keeps && name != "Transpose")
+      return std::nullopt;
+    bool swaps = name == "Transpose";
+    if (auto it = node.attributes.find("perm"); it != node.attributes.end())
+      if (auto *perm = std::get_if<std::vector<int64_t>>(&it->second))
+        swaps = *perm == std::vector<int64_t>{1, 0};
+    return Values{swaps ? Dequantized{dequantized->matrix.transposed()}
+                        : *dequantized};
+  }
   const WeightView *view = getView(node.inputs[0]);
   if (!view || interp::elementBits(view->type) < 8)
     return std::nullopt;
-  StringRef name = node.op->getName().stripDialect();
   SmallVector<WeightView> moved;
   int64_t rank = int64_t(view->shape.size());
   auto normalize = [&](int64_t axis) { return axis < 0 ? axis + rank : axis; };

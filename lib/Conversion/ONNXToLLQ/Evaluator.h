@@ -53,6 +53,12 @@ public:
   /// The slice behind selections of rows.
   Slice skipRows(Slice slice) const;
 
+  /// Calls `visit` for every value that is an activation.
+  void forEachActivation(
+      llvm::function_ref<void(mlir::Value, const Activation &)> visit) const;
+  /// Whether elements are attention scores.
+  bool holdsScores(const Activation &activation) const;
+
   /// The single elements that an activation is, rotated ones included.
   Result<Activation> getElements(const Activation &activation) {
     return resolveRope(activation);
@@ -108,6 +114,9 @@ private:
   /// A root equal to `root` in everything but its id, new if there is none.
   Activation findOrAddRoot(Root root);
   std::optional<Values> moveView(Node &node);
+
+  // Dequantize.cpp
+  std::optional<DequantizedMatrix> getDequantized(Node &node);
   std::string describe(const Activation &activation) const;
 
   // Movement.cpp
@@ -177,7 +186,7 @@ private:
                             mlir::Operation *op);
   Result<Activation> addBias(const Activation &value, const Known &bias,
                              mlir::Operation *op);
-  Result<WeightSource> getWeight(const AbstractValue &value) const;
+  Result<WeightSource> getWeight(const AbstractValue &value);
   Result<Values> ruleGather(Node &node);
   Result<Values> ruleMatMul(Node &node);
   Result<Values> ruleFusedMatMul(Node &node);
@@ -186,6 +195,9 @@ private:
   Result<Values> ruleGatherBlockQuantized(Node &node);
   Result<Activation> matMul(const AbstractValue &a, const AbstractValue &b,
                             mlir::Operation *op);
+
+  // Einsum.cpp
+  Result<Values> ruleEinsum(Node &node);
 
   // Rope.cpp
   Result<Activation> resolveRope(const Activation &value,

@@ -103,8 +103,10 @@ Slice Evaluator::skipRows(Slice slice) const {
 // Linear layers
 //===----------------------------------------------------------------------===//
 
-Result<WeightSource> Evaluator::getWeight(const AbstractValue &value) const {
+Result<WeightSource> Evaluator::getWeight(const AbstractValue &value) {
   WeightSource source;
+  if (auto *dequantized = std::get_if<Dequantized>(&value))
+    return WeightSource::of(dequantized->matrix);
   if (auto *unread = std::get_if<Unread>(&value)) {
     source = WeightSource::of(unread->view);
   } else if (auto *known = std::get_if<Known>(&value)) {
@@ -150,6 +152,8 @@ Result<WeightSource> Evaluator::getWeight(const AbstractValue &value) const {
 static Result<WeightSource> transposeWeight(WeightSource weight) {
   if (weight.view)
     return WeightSource::of(weight.view->transposed({1, 0}));
+  if (weight.dequantized)
+    return WeightSource::of(weight.dequantized->transposed());
   interp::Attributes attributes;
   attributes["perm"] = std::vector<int64_t>{1, 0};
   Result<Tensor> transposed =
@@ -164,6 +168,13 @@ Result<Activation> Evaluator::linear(const Activation &input,
   Result<Slice> matrix = getMatrix(input);
   if (!matrix)
     return Error{matrix.message()};
+  if (weight.dequantized && weight.dequantized->blockAxis != 1) {
+    // Blocks of outputs: no format has these.
+    Result<Known> values = getKnown(Dequantized{*weight.dequantized});
+    if (!values)
+      return Error{values.message()};
+    weight = WeightSource::of(values->tensor);
+  }
   Shape size = weight.getShape();
   if (size[1] != matrix->width)
     return Error{"multiplies rows of " + std::to_string(matrix->width) +
@@ -394,6 +405,11 @@ Result<Evaluator::Values> Evaluator::ruleGather(Node &node) {
   if (!isAllTokens(*this, *indices) || node.getInt("axis", 0) != 0)
     return Error{"selects by " + describe(*indices)};
   Result<WeightSource> table = getWeight(node.input(0));
+  if (table && table->dequantized && table->dequantized->blockAxis != 1) {
+    Result<Known> values = getKnown(node.input(0));
+    table = values ? Result<WeightSource>(WeightSource::of(values->tensor))
+                   : Error{values.message()};
+  }
   if (!table)
     return Error{table.message()};
   Root root(Root::Kind::Embedding);

@@ -8,6 +8,7 @@
 
 #include "Decoder.h"
 #include "Emit.h"
+#include "LengthProbe.h"
 #include "RotaryModel.h"
 
 #include "dialects/LLQ/LLQ.h"
@@ -39,8 +40,8 @@ struct ConvertONNXToLLQPass
     ModuleOp module = getOperation();
     auto graph = module.lookupSymbol<func::FuncOp>(kGraphName);
     if (!graph || graph.isExternal() || !graph.getBody().hasOneBlock()) {
-      module.emitError() << "has no imported graph '" << kGraphName
-                         << "': import an ONNX file first";
+      emitError(module.getLoc()) << "has no imported graph '" << kGraphName
+                                 << "': import an ONNX file first";
       return signalPassFailure();
     }
     if (failed(convert(module, graph)))
@@ -55,7 +56,7 @@ struct ConvertONNXToLLQPass
 static LogicalResult report(func::FuncOp graph, Operation *op,
                             StringRef message) {
   if (!op) {
-    InFlightDiagnostic error = graph.emitError() << message;
+    InFlightDiagnostic error = emitError(graph.getLoc()) << message;
     // Operators that are not known stand in the way as well.
     graph.walk([&](onnx::CustomOp custom) {
       error << "; node '" << onnx::getNodeName(custom) << "' is a "
@@ -74,7 +75,7 @@ LogicalResult ConvertONNXToLLQPass::convert(ModuleOp module,
                                             func::FuncOp graph) {
   int64_t wanted = context;
   if (wanted < 0)
-    return module.emitError() << "option context is negative";
+    return emitError(module.getLoc()) << "option context is negative";
   WeightReader reader;
   RaisedGraph raised = raiseDecoder(graph, reader);
   if (!raised.result.decoder)
@@ -84,15 +85,18 @@ LogicalResult ConvertONNXToLLQPass::convert(ModuleOp module,
       decoder.rotation, decoder.headDim, raised.vectors, graph, reader);
   if (!rotary)
     return report(graph, nullptr, "the graph " + rotary.message());
+  if (std::optional<Reason> reason =
+          probeLengths(graph, raised, *rotary, reader))
+    return report(graph, reason->op, reason->message);
   if (wanted == 0)
     wanted = rotary->tableSize ? rotary->tableSize : kDefaultContext;
   // Only positions that a table has can be looked up.
   if (rotary->frequencies.empty() && wanted > rotary->tableSize)
-    return graph.emitError()
+    return emitError(graph.getLoc())
            << "holds rotary tables for " << rotary->tableSize
            << " positions, a context of " << wanted << " is asked for";
   if (llvm::Error error = emitDecoder(module, decoder, *rotary, wanted, reader))
-    return graph.emitError() << llvm::toString(std::move(error));
+    return emitError(graph.getLoc()) << llvm::toString(std::move(error));
 
   // Free what normal form does not refer to.
   llvm::DenseSet<Attribute> kept;

@@ -23,6 +23,10 @@ static bool isClose(float a, float b) {
   return std::abs(a - b) <= 1e-6f * std::max(1.0f, std::abs(a));
 }
 
+/// How far the length of a cosine and sine may be from that of others: tables
+/// in bf16 are rounded to 8 bits.
+static constexpr float kLengthTolerance = 1e-2f;
+
 namespace {
 /// Both rotated elements that come from one pair, as factors of the lower and
 /// the higher column.
@@ -110,8 +114,8 @@ Result<Activation> Evaluator::resolveRope(const Activation &value,
     }
     float norm = std::hypot(pair.cosine, pair.sine);
     if (!length)
-      length = std::abs(norm - 1) < 1e-5f ? 1.0f : norm;
-    if (!(norm > 0) || std::abs(norm - *length) > 1e-4f * *length)
+      length = std::abs(norm - 1) < kLengthTolerance ? 1.0f : norm;
+    if (!(norm > 0) || std::abs(norm - *length) > kLengthTolerance * *length)
       return Error{"is no rotation of pairs of elements"};
   }
 

@@ -83,6 +83,8 @@ Shape WeightSource::getShape() const {
     return view->shape;
   if (quantized)
     return {quantized->rows, quantized->columns};
+  if (dequantized)
+    return dequantized->codes.shape;
   return computed.shape();
 }
 
@@ -92,6 +94,14 @@ WeightSource WeightSource::sliceRows(int64_t begin, int64_t count) const {
   if (quantized) {
     BlockQuantizedMatrix part = *quantized;
     part.rows = count;
+    part.codes = part.codes.sliced(0, begin, count);
+    part.scales = part.scales.sliced(0, begin, count);
+    if (part.zeros)
+      part.zeros = part.zeros->sliced(0, begin, count);
+    return of(std::move(part));
+  }
+  if (dequantized) {
+    DequantizedMatrix part = *dequantized;
     part.codes = part.codes.sliced(0, begin, count);
     part.scales = part.scales.sliced(0, begin, count);
     if (part.zeros)
@@ -110,6 +120,7 @@ WeightSource WeightSource::sliceRows(int64_t begin, int64_t count) const {
 
 bool WeightSource::operator==(const WeightSource &other) const {
   if (view != other.view || quantized != other.quantized ||
+      dequantized != other.dequantized ||
       bool(computed) != bool(other.computed))
     return false;
   return !computed ||

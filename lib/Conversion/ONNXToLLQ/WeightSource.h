@@ -11,6 +11,7 @@
 #define LLQ_LIB_CONVERSION_ONNXTOLLQ_WEIGHTSOURCE_H
 
 #include "llq/Interpreter/Interpreter.h"
+#include "llq/Support/WeightData.h"
 
 #include "mlir/IR/BuiltinAttributeInterfaces.h"
 #include "mlir/IR/Operation.h"
@@ -62,17 +63,54 @@ struct BlockQuantizedMatrix {
   int64_t numBlocks() const { return (columns + block - 1) / block; }
 };
 
-/// The values of a weight: exactly one of the three.
+/// A matrix of small integers as DequantizeLinear takes it: each `block`
+/// elements along `blockAxis` share a scale, and a zero point, which is 0 where
+/// there are none.
+struct DequantizedMatrix {
+  /// `scales` and `zeros` have a block where `codes` have `block` elements.
+  WeightView codes, scales;
+  std::optional<WeightView> zeros;
+  unsigned blockAxis = 1;
+  int64_t block = 0;
+
+  bool operator==(const DequantizedMatrix &) const = default;
+  DequantizedMatrix transposed() const;
+};
+
+/// Its values in row-major order.
+llvm::Expected<std::vector<float>> dequantize(const DequantizedMatrix &matrix,
+                                              WeightReader &reader);
+
+/// Rows in the uniform format: codes and zero points packed, none of these
+/// where all are the middle code.
+struct UniformRows {
+  unsigned bits = 0;
+  std::vector<uint8_t> codes, zeros;
+  std::vector<float> scales;
+};
+/// The same matrix, whose blocks lie along the columns.
+llvm::Expected<UniformRows> packUniform(const DequantizedMatrix &matrix,
+                                        WeightReader &reader);
+
+/// The values of a weight: exactly one of the four.
 struct WeightSource {
   std::optional<WeightView> view;
   /// Values that the graph computes from constants, f32.
   Tensor computed;
   std::optional<BlockQuantizedMatrix> quantized;
+  std::optional<DequantizedMatrix> dequantized;
 
-  static WeightSource of(WeightView view) { return {std::move(view), {}, {}}; }
-  static WeightSource of(Tensor values) { return {{}, std::move(values), {}}; }
+  static WeightSource of(WeightView view) {
+    return {std::move(view), {}, {}, {}};
+  }
+  static WeightSource of(Tensor values) {
+    return {{}, std::move(values), {}, {}};
+  }
   static WeightSource of(BlockQuantizedMatrix matrix) {
-    return {{}, {}, std::move(matrix)};
+    return {{}, {}, std::move(matrix), {}};
+  }
+  static WeightSource of(DequantizedMatrix matrix) {
+    return {{}, {}, {}, std::move(matrix)};
   }
 
   /// [N, K] of a matrix, [K] of a vector.
