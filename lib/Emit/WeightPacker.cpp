@@ -33,8 +33,6 @@ public:
   llvm::Error pack(int64_t index, char *out);
 
 private:
-  llvm::Error packSource(int64_t rowBegin, int64_t rowEnd, char *out);
-
   WeightReader *reader;
   int64_t rows, columns;
   /// Of a quantized weight.
@@ -76,29 +74,15 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
   return packer;
 }
 
-/// Columns of 16 elements in the source type, bits unchanged.
-llvm::Error PartPacker::packSource(int64_t rowBegin, int64_t rowEnd,
-                                   char *out) {
-  auto type = cast<ShapedType>(values.getType());
-  int64_t bytes = type.getElementTypeBitWidth() / 8;
-  auto copied = reader->copyRows(values, rowBegin, rowEnd);
-  if (!copied)
-    return copied.takeError();
-  const char *from = copied->data();
-  for (int64_t r = 0; r < rowEnd - rowBegin; ++r)
-    for (int64_t c = 0; c < columns; ++c, from += bytes)
-      std::memcpy(out + (c * kTileRows + r) * bytes, from, bytes);
-  return llvm::Error::success();
-}
-
 llvm::Error PartPacker::pack(int64_t index, char *out) {
   int64_t rowBegin = index * kTileRows;
   int64_t rowEnd = std::min(rows, rowBegin + kTileRows);
   // Padding rows are zero.
   if (rowBegin >= rows)
     return llvm::Error::success();
+  // Columns of 16 elements in the source type, bits unchanged.
   if (values)
-    return packSource(rowBegin, rowEnd, out);
+    return reader->copyColumns(values, rowBegin, rowEnd, kTileRows, out);
   layout.packTile(components, rows, columns, rowBegin, out);
   return llvm::Error::success();
 }

@@ -373,6 +373,49 @@ WeightReader::copyRows(TypedAttr weight, int64_t rowBegin, int64_t rowEnd) {
   return bytes;
 }
 
+/// Element (i, j) of a strided matrix to `out[j * pitch + i]`.
+template <typename T>
+static void copyColumnsAs(const char *from, ArrayRef<int64_t> strides,
+                          int64_t rows, int64_t columns, int64_t pitch,
+                          char *out) {
+  // By columns in the source already.
+  if (strides[0] == 1) {
+    for (int64_t j = 0; j < columns; ++j)
+      std::memcpy(out + j * pitch * sizeof(T),
+                  from + j * strides[1] * sizeof(T), rows * sizeof(T));
+    return;
+  }
+  // Some columns of each row at a time: what is read is a cache line, what is
+  // written stays in the cache.
+  constexpr int64_t block = 64 / sizeof(T);
+  for (int64_t begin = 0; begin < columns; begin += block)
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = begin, e = std::min(columns, begin + block); j < e; ++j)
+        std::memcpy(out + (j * pitch + i) * sizeof(T),
+                    from + (i * strides[0] + j * strides[1]) * sizeof(T),
+                    sizeof(T));
+}
+
+llvm::Error WeightReader::copyColumns(TypedAttr weight, int64_t rowBegin,
+                                      int64_t rowEnd, int64_t pitch,
+                                      char *out) {
+  llvm::Expected<View> view = getView(weight);
+  if (!view)
+    return view.takeError();
+  if (view->shape.size() != 2 ||
+      (view->elementBytes != 2 && view->elementBytes != 4))
+    return makeError("weight of type {0} is no matrix of 2- or 4-byte elements",
+                     toString(weight.getType()));
+  assert(rowBegin >= 0 && rowBegin <= rowEnd && rowEnd <= view->shape[0] &&
+         pitch >= rowEnd - rowBegin);
+  const char *data =
+      view->data + rowBegin * view->strides[0] * view->elementBytes;
+  auto copy =
+      view->elementBytes == 2 ? copyColumnsAs<uint16_t> : copyColumnsAs<float>;
+  copy(data, view->strides, rowEnd - rowBegin, view->shape[1], pitch, out);
+  return llvm::Error::success();
+}
+
 llvm::Expected<SmallVector<ArrayRef<char>>>
 WeightReader::getComponents(QuantizedWeightOp weight) {
   QuantizedType type = weight.getType();

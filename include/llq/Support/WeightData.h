@@ -61,6 +61,11 @@ public:
   llvm::Expected<std::vector<char>> copyRows(mlir::TypedAttr weight,
                                              int64_t rowBegin, int64_t rowEnd);
 
+  /// Copies columns of rows `[rowBegin, rowEnd)` of a matrix of 2- or 4-byte
+  /// elements to `out`, `pitch` elements from one column to the next.
+  llvm::Error copyColumns(mlir::TypedAttr weight, int64_t rowBegin,
+                          int64_t rowEnd, int64_t pitch, char *out);
+
   /// The bytes of the components of a quantized weight, in the order of its
   /// format's `getComponents`. Valid as for `getBytes`.
   llvm::Expected<llvm::SmallVector<llvm::ArrayRef<char>>>

@@ -55,7 +55,7 @@ protected:
                            : numerics::decodeBF16(half);
   }
 
-  /// Rows [begin, end) of the matrix, by both accessors.
+  /// Rows [begin, end) of the matrix, by all accessors.
   void check(Type element, ArrayRef<int64_t> shape, int64_t offset,
              ArrayRef<int64_t> strides, int64_t begin, int64_t end) {
     ExternalAttr weight = makeWeight(element, shape, offset, strides);
@@ -64,6 +64,10 @@ protected:
     ASSERT_FALSE(bool(reader.readRows(weight, begin, end, rows)));
     llvm::Expected<std::vector<char>> raw = reader.copyRows(weight, begin, end);
     ASSERT_TRUE(bool(raw));
+    int64_t pitch = end - begin + 3;
+    std::vector<char> byColumn(shape[1] * pitch * width, 'x');
+    ASSERT_FALSE(
+        bool(reader.copyColumns(weight, begin, end, pitch, byColumn.data())));
     for (int64_t i = begin; i < end; ++i)
       for (int64_t j = 0; j < shape[1]; ++j) {
         int64_t at = offset + (i * strides[0] + j * strides[1]) * width;
@@ -71,7 +75,13 @@ protected:
         ASSERT_EQ(rows[index], valueAt(element, at))
             << shape[0] << " x " << shape[1] << ", element " << i << ", " << j;
         ASSERT_EQ(std::memcmp(&(*raw)[index * width], &bytes[at], width), 0);
+        int64_t turned = (j * pitch + i - begin) * width;
+        ASSERT_EQ(std::memcmp(&byColumn[turned], &bytes[at], width), 0);
       }
+    // What lies between the columns is left alone.
+    for (int64_t j = 0; j < shape[1]; ++j)
+      for (int64_t k = (end - begin) * width; k < pitch * width; ++k)
+        ASSERT_EQ(byColumn[j * pitch * width + k], 'x');
   }
 
   static constexpr int64_t kBytes = 200000;
