@@ -109,12 +109,22 @@ namespace {
 /// The elements of a view, whose data is in memory.
 class Elements {
 public:
+  Elements(Elements &&) = default;
+  Elements &operator=(Elements &&) = default;
+
   static llvm::Expected<Elements> of(const WeightView &view,
                                      WeightReader &reader) {
-    llvm::Expected<std::vector<char>> bytes = reader.copyBytes(view.data);
+    // Splats of dense constants have one element in memory.
+    if (isa<DenseElementsAttr>(view.data)) {
+      llvm::Expected<std::vector<char>> copy = reader.copyBytes(view.data);
+      if (!copy)
+        return copy.takeError();
+      return Elements(view, std::move(*copy));
+    }
+    llvm::Expected<ArrayRef<char>> bytes = reader.getBytes(view.data);
     if (!bytes)
       return bytes.takeError();
-    return Elements(view, std::move(*bytes));
+    return Elements(view, *bytes);
   }
 
   /// An element of a matrix of codes, counted from the least one of its type.
@@ -139,15 +149,28 @@ public:
                                              : numerics::decodeBF16(half);
   }
 
+  /// The bytes of all codes, row by row, if they lie in the data so.
+  std::optional<ArrayRef<char>> getRows() const {
+    int64_t bits = interp::elementBits(view.type);
+    if (!view.isContiguous() || view.offset * bits % 8 ||
+        view.shape[1] * bits % 8)
+      return std::nullopt;
+    return bytes.slice(view.offset * bits / 8, view.numElements() * bits / 8);
+  }
+
 private:
-  Elements(const WeightView &view, std::vector<char> bytes)
-      : view(view), bytes(std::move(bytes)) {}
+  Elements(const WeightView &view, ArrayRef<char> bytes)
+      : view(view), bytes(bytes) {}
+  Elements(const WeightView &view, std::vector<char> copy)
+      : view(view), copy(std::move(copy)), bytes(this->copy) {}
   int64_t at(int64_t i, int64_t j) const {
     return view.offset + i * view.strides[0] + j * view.strides[1];
   }
 
   WeightView view;
-  std::vector<char> bytes;
+  /// Moves with its memory, so that `bytes` stay valid.
+  std::vector<char> copy;
+  ArrayRef<char> bytes;
 };
 
 struct Parts {
@@ -220,18 +243,27 @@ llq::raise::packUniform(const DequantizedMatrix &matrix, WeightReader &reader) {
   int64_t blocks = matrix.scales.shape[1];
   UniformRows result;
   result.bits = interp::elementBits(matrix.codes.type);
-  std::vector<uint8_t> codes(rows * columns), zeros(rows * blocks);
-  forEachElement(matrix.codes, [&](int64_t i, int64_t j) {
-    codes[i * columns + j] = parts->codes.code(i, j);
-  });
+  result.codes.resize(rows * numerics::packedRowBytes(columns, result.bits));
+  if (std::optional<ArrayRef<char>> packed = parts->codes.getRows()) {
+    // Counting from the least code turns the sign bit of each.
+    uint8_t signs = result.bits == 8 ? 0x80 : result.bits == 4 ? 0x88 : 0xaa;
+    uint8_t turned = isSigned(matrix.codes.type) ? signs : 0;
+    for (auto [from, to] : llvm::zip_equal(*packed, result.codes))
+      to = uint8_t(from) ^ turned;
+  } else {
+    std::vector<uint8_t> codes(rows * columns);
+    forEachElement(matrix.codes, [&](int64_t i, int64_t j) {
+      codes[i * columns + j] = parts->codes.code(i, j);
+    });
+    numerics::packRows(codes, rows, columns, result.bits, result.codes);
+  }
+  std::vector<uint8_t> zeros(rows * blocks);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < blocks; ++j) {
       result.scales.push_back(parts->scales.number(i, j));
       zeros[i * blocks + j] = parts->zeros ? parts->zeros->code(i, j)
                                            : getImpliedZero(matrix.codes.type);
     }
-  result.codes.resize(rows * numerics::packedRowBytes(columns, result.bits));
-  numerics::packRows(codes, rows, columns, result.bits, result.codes);
   // Without zero points the uniform format means the middle code.
   auto middle = uint8_t(1u << (result.bits - 1));
   if (llvm::all_of(zeros, [&](uint8_t zero) { return zero == middle; }))

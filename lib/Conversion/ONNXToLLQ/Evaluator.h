@@ -204,8 +204,9 @@ private:
                                  mlir::Operation *op = nullptr);
   Result<Activation> rotate(const Activation &value, const Tensor &cosines,
                             const Tensor &sines, bool interleaved);
-  Result<Tensor> selectAngles(const Tensor &table, const Tensor &positions,
-                              int64_t tokens);
+  Result<Tensor> gatherRows(const AbstractValue &table, const Tensor &indices);
+  Result<Tensor> selectAngles(const AbstractValue &table,
+                              const Tensor &positions, int64_t tokens);
   Result<Values> ruleRotaryEmbedding(Node &node);
   Result<Values> ruleContribRotaryEmbedding(Node &node);
 

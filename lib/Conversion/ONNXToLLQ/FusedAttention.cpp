@@ -245,9 +245,7 @@ Result<Evaluator::Values> Evaluator::ruleGroupQueryAttention(Node &node) {
     return Error{"has sequence lengths that are not those of its inputs"};
 
   if (node.getInt("do_rotary", 0)) {
-    Result<Known> cosines = getKnown(node.input(7));
-    Result<Known> sines = getKnown(node.input(8));
-    if (!cosines || !sines)
+    if (!node.has(7) || !node.has(8))
       return Error{"lacks its tables of cosines and sines"};
     Tensor positions;
     if (const Known *given = node.known(9)) {
@@ -258,14 +256,11 @@ Result<Evaluator::Values> Evaluator::ruleGroupQueryAttention(Node &node) {
         all.push_back(lengths.past + i % tokens);
       positions = makeInts({batch, tokens}, all);
     }
-    Result<Tensor> tables[2] = {toFloat(cosines->tensor),
-                                toFloat(sines->tensor)};
-    for (Result<Tensor> &table : tables) {
-      if (table)
-        table = selectAngles(*table, positions, tokens);
+    Result<Tensor> tables[2] = {selectAngles(node.input(7), positions, tokens),
+                                selectAngles(node.input(8), positions, tokens)};
+    for (const Result<Tensor> &table : tables)
       if (!table)
         return Error{table.message()};
-    }
     for (size_t i : {0u, 1u}) {
       parts[i] = rotate(*parts[i], *tables[0], *tables[1],
                         node.getInt("rotary_interleaved", 0));

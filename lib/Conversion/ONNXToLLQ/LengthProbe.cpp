@@ -19,8 +19,8 @@ using namespace llq::raise;
 /// Numbers above this are no lengths.
 static constexpr int64_t kLongest = int64_t(1) << 17;
 /// Masks that need tensors larger than this are not evaluated: those of graphs
-/// without a cache for more than 8192 tokens.
-static constexpr int64_t kMaxBytes = int64_t(1) << 29;
+/// without a cache for more than 5792 tokens.
+static constexpr int64_t kMaxBytes = int64_t(1) << 28;
 static constexpr size_t kMaxProbes = 12;
 static constexpr float kMasked = -1e4f;
 
@@ -290,7 +290,8 @@ void LengthCollector::follow(Value value) {
 //===----------------------------------------------------------------------===//
 
 /// Whether the last two dimensions of `mask`, [.., tokens, keys], hide exactly
-/// later tokens; `onlyAdds`: an operator hides those itself.
+/// later tokens; `onlyAdds`: an operator hides those itself. A mask of other
+/// sizes is none of these lengths, for which the graph fails.
 static bool isCausal(const Tensor &mask, const Lengths &lengths,
                      int64_t numKeys, bool onlyAdds) {
   Shape shape = mask.shape();
@@ -300,7 +301,7 @@ static bool isCausal(const Tensor &mask, const Lengths &lengths,
   shape.back() = numKeys;
   Result<Tensor> full = expand(mask, shape);
   if (!full || full->shape() != shape)
-    return false;
+    return true;
   const float *data = full->data<float>();
   for (int64_t i = 0, e = full->numElements(); i < e; ++i) {
     bool seen = i % numKeys <= lengths.past + i / numKeys % lengths.tokens;
@@ -512,6 +513,8 @@ std::optional<Reason> LengthCheck::checkMask(Probe &probe, Operation *op,
 /// Whether `table` has the same rows for a long sequence, as far as it has
 /// them for a short one.
 bool LengthCheck::isSameTable(Probe &first, Probe &probe, Value table) const {
+  if (table.getDefiningOp<onnx::ConstantOp>())
+    return true;
   std::optional<Tensor> then = first.evaluate(table);
   std::optional<Tensor> now = probe.evaluate(table);
   Result<Tensor> wideThen = then ? toFloat(*then) : Error{""};

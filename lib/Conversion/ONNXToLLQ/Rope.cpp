@@ -75,6 +75,9 @@ Result<Activation> Evaluator::resolveRope(const Activation &value,
     if (!rotated)
       rotated = getRootOf(a);
     const Root &root = getRoot(*rotated);
+    if (root.kind == Root::Kind::Past ||
+        getRoot(getRootOf(a)).kind == Root::Kind::Past)
+      return Error{"rotates cached keys; LLQ caches keys that are rotated"};
     if (getRootOf(a) != *rotated || getRootOf(b) != *rotated ||
         root.shape.size() != 2 || a == b ||
         getIndexOf(a) / root.shape[1] != getIndexOf(b) / root.shape[1])
@@ -243,13 +246,51 @@ Result<Activation> Evaluator::rotate(const Activation &value,
   return split ? reshape(*split, value.shape) : split;
 }
 
+/// Rows of a matrix of constants, as f32. Of one that has not been read only
+/// these are: a table for 131072 positions is as large as a layer.
+Result<Tensor> Evaluator::gatherRows(const AbstractValue &table,
+                                     const Tensor &indices) {
+  auto *unread = std::get_if<Unread>(&table);
+  auto type = unread ? dyn_cast<RankedTensorType>(unread->view.data.getType())
+                     : RankedTensorType();
+  bool isWhole = type && unread->view.shape.size() == 2 &&
+                 ArrayRef(unread->view.shape) == type.getShape() &&
+                 unread->view.offset == 0 && unread->view.isContiguous();
+  if (!isWhole) {
+    Result<Known> known = getKnown(table);
+    Result<Tensor> all =
+        known ? toFloat(known->tensor) : Error{known.message()};
+    if (!all)
+      return all;
+    if (all->rank() != 2)
+      return Error{"has cosines of rank " + std::to_string(all->rank()) +
+                   ", needed is [positions, half a head]"};
+    return compute("Gather", {&*all, &indices});
+  }
+  Result<std::vector<int64_t>> rows = indices.toInts();
+  if (!rows)
+    return Error{rows.message()};
+  size_t width = size_t(type.getDimSize(1));
+  std::vector<float> values(rows->size() * width);
+  for (auto [i, row] : llvm::enumerate(*rows)) {
+    if (row < 0 || row >= type.getDimSize(0))
+      return Error{"needs position " + std::to_string(row) +
+                   " of a table that has " +
+                   std::to_string(type.getDimSize(0))};
+    if (llvm::Error error =
+            reader.readRows(unread->view.data, row, row + 1,
+                            MutableArrayRef(values).slice(i * width, width)))
+      return Error{llvm::toString(std::move(error))};
+  }
+  Shape shape = indices.shape();
+  shape.push_back(int64_t(width));
+  return makeFloats(shape, values);
+}
+
 /// Rows of a table [C, half] at `positions` as [batch, 1, tokens, half].
-Result<Tensor> Evaluator::selectAngles(const Tensor &table,
+Result<Tensor> Evaluator::selectAngles(const AbstractValue &table,
                                        const Tensor &positions,
                                        int64_t tokens) {
-  if (table.rank() != 2)
-    return Error{"has cosines of rank " + std::to_string(table.rank()) +
-                 ", needed is [positions, half a head]"};
   Tensor indices = positions;
   if (positions.numElements() == 1 && tokens > 1) {
     // One number is the position of the first token.
@@ -264,19 +305,17 @@ Result<Tensor> Evaluator::selectAngles(const Tensor &table,
   if (indices.numElements() % tokens)
     return Error{"has " + std::to_string(indices.numElements()) +
                  " positions for " + std::to_string(tokens) + " tokens"};
-  Result<Tensor> rows = compute("Gather", {&table, &indices});
+  Result<Tensor> rows = gatherRows(table, indices);
   if (!rows)
     return rows;
   return rows->reshaped(
-      {indices.numElements() / tokens, 1, tokens, table.dim(1)});
+      {indices.numElements() / tokens, 1, tokens, rows->shape().back()});
 }
 
 /// Applies `rotate` to [B, H, T, D], or to [B, T, H * D] with the given heads.
 Result<Evaluator::Values> Evaluator::ruleRotaryEmbedding(Node &node) {
   const Activation *value = node.activation(0);
-  Result<Known> cosines = getKnown(node.input(1));
-  Result<Known> sines = getKnown(node.input(2));
-  if (!value || !cosines || !sines)
+  if (!value || node.activation(1) || node.activation(2))
     return Error{"has angles that depend on the tokens"};
   if (node.getInt("rotary_embedding_dim", 0) != 0 &&
       node.getInt("rotary_embedding_dim", 0) != value->shape.back())
@@ -284,24 +323,24 @@ Result<Evaluator::Values> Evaluator::ruleRotaryEmbedding(Node &node) {
   bool flat = value->shape.size() == 3;
   if (!flat && value->shape.size() != 4)
     return Error{"needs an input of rank 3 or 4"};
-  Result<Tensor> cosine = toFloat(cosines->tensor);
-  Result<Tensor> sine = toFloat(sines->tensor);
-  if (!cosine || !sine)
-    return Error{cosine ? sine.message() : cosine.message()};
   int64_t tokens = value->shape[flat ? 1 : 2];
-  for (Result<Tensor> *table : {&cosine, &sine}) {
+  auto getAngles = [&](size_t index) -> Result<Tensor> {
     if (node.has(3)) {
       Result<Known> positions = getKnown(node.input(3));
       if (!positions)
         return Error{positions.message()};
-      *table = selectAngles(**table, positions->tensor, tokens);
-    } else if ((*table)->rank() == 3) {
-      const Tensor &rows = **table;
-      *table = rows.reshaped({rows.dim(0), 1, rows.dim(1), rows.dim(2)});
+      return selectAngles(node.input(index), positions->tensor, tokens);
     }
-    if (!*table)
-      return Error{table->message()};
-  }
+    Result<Known> known = getKnown(node.input(index));
+    Result<Tensor> rows =
+        known ? toFloat(known->tensor) : Error{known.message()};
+    if (!rows || rows->rank() != 3)
+      return rows;
+    return rows->reshaped({rows->dim(0), 1, rows->dim(1), rows->dim(2)});
+  };
+  Result<Tensor> cosine = getAngles(1), sine = getAngles(2);
+  if (!cosine || !sine)
+    return Error{cosine ? sine.message() : cosine.message()};
   Result<Activation> heads = *value;
   if (flat) {
     int64_t count = node.getInt("num_heads", 0);

@@ -53,6 +53,9 @@ linear=qdq opset=21
 linear=qdq opset=21 hidden=40 head=tied
 linear=qdqt opset=21
 linear=qdqt opset=21 dtype=f16 qkv=split
+linear=qdqt opset=21 hidden=33 headdim=8 heads=2 ffn=49
+linear=qdqs opset=21
+linear=qdqs opset=21 hidden=33 headdim=8 heads=2
 linear=qdqrow opset=13
 qkv=split
 qkv=slice
@@ -82,6 +85,7 @@ scale=both
 scale=query
 scale=pow
 scale=fused
+scale=odd
 mask=add
 mask=add dtype=f16
 mask=mul
@@ -159,6 +163,8 @@ layers=3
 weights=external
 weights=external linear=qdqt opset=21
 rows=100 rope=table
+rows=4200 rope=op opset=23
+rows=4200 attention=gqa dtype=f16
 """
 
 # Options, and what the one line of the error has to say. It names the node and
@@ -219,6 +225,9 @@ wrong=shifted | rotates by angles that are neither multiples of the position
 wrong=shifted rope=table | rotates by angles that are neither multiples
 wrong=shifted rope=contrib | rotates by angles that are neither multiples
 wrong=order | \(MatMul\) weighs the value of another token or head
+wrong=late | \(MatMul\) rotates cached keys
+wrong=learned | uses embeddings in a sum
+wrong=dynamic | \(DynamicQuantizeLinear\) is applied to normalized activations
 wrong=int | \(Cast\) turns the result of a linear layer into another kind
 """
 
@@ -234,7 +243,7 @@ def is_possible(o):
          or o["rope"] in ("op", "op3d"), opset >= 23),
         (o["norm"] == "function", opset >= 18 and o["dtype"] == "f32"),
         (o["silu"] == "swish", opset >= 24),
-        (o["linear"] in ("qdq", "qdqt"), opset >= 21),
+        (o["linear"] in ("qdq", "qdqt", "qdqs"), opset >= 21),
         (o["linear"] == "qdqrow", opset >= 13),
         (o["linear"] == "cast", opset >= 13),
         (o["linear"].startswith("q") or o["zeros"] == "float",

@@ -79,6 +79,12 @@ class Attention:
                         for t in self.tables)]
             return
         self.cos, self.sin = self.angles(self.frequencies())
+        if self.is_("wrong", "late"):
+            positions, self.positions = self.positions, self.unsqueeze(
+                self.op("Range", self.g.const(0), self.total,
+                        self.g.const(1)), 0)
+            self.all_angles = self.angles(self.frequencies())
+            self.positions = positions
         if self.is_("wrong", "keyrope"):
             self.key_angles = self.angles([x * 2 for x in self.frequencies()])
 
@@ -351,13 +357,18 @@ class Attention:
             if self.is_("wrong", "qknorm"):
                 q = self.head_norm(q)
             q = self.rope(q, self.heads, False)
-            k = self.rope(k, self.kv, True)
+            k = (self.heads_of(k, self.kv) if self.is_("wrong", "late")
+                 else self.rope(k, self.kv, True))
             v = self.heads_of(v, self.kv)
             if self.is_("attention", "oppast", "op3d") and self.has_past:
                 y, *presents = self.operator(q, k, v, pasts)
             else:
                 present_k, k = self.append(pasts[0], k)
                 present_v, v = self.append(pasts[1], v)
+                if self.is_("wrong", "late"):
+                    # Keys are cached as they were and rotated at every step.
+                    cos, sin = [self.unsqueeze(t, 1) for t in self.all_angles]
+                    k = self.rotate_half(k, self.size, cos, sin)
                 presents = [present_k, present_v]
                 if self.is_("wrong", "shared") and index:
                     k = self.first_keys
@@ -490,8 +501,9 @@ class Attention:
     def probabilities(self, scores, q):
         """Scaled and masked scores [B, H, T, S] through Softmax."""
         how, size = self.o["scale"], self.size
-        if how == "post":
-            scores = self.op("Mul", scores, self.scalar(1 / math.sqrt(size)))
+        if how in ("post", "odd"):
+            factor = 1 / math.sqrt(size) if how == "post" else 0.2
+            scores = self.op("Mul", scores, self.scalar(factor))
         if how == "div":
             scores = self.op("Div", scores, self.scalar(math.sqrt(size)))
         if how == "pow":

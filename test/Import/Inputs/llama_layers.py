@@ -5,7 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 
 import math
 
-from onnx_writer import (FLOAT, FLOAT16, INT8, UINT4, UINT8, Graph, node,
+from onnx_writer import (FLOAT, FLOAT16, INT4, INT8, UINT4, UINT8, Graph, node,
                          reference)
 
 
@@ -107,6 +107,8 @@ class Layers:
         b = self.weight(name + ".bias", n, spread=0.5) if bias else None
         if linear == "nbits":
             return self.nbits(x, name, n, k, b)
+        if self.is_("wrong", "dynamic"):
+            return self.dynamic(x, name, n, k)
         by_rows = lambda dtype=None: self.weight(
             name, n, k, spread=1 / math.sqrt(k), dtype=dtype)
         flatten = lambda y: self.op("Reshape", y, self.ints(-1, k))
@@ -125,7 +127,7 @@ class Layers:
         elif linear == "cast":
             w = self.weight(name, k, n, dtype=FLOAT16)
             y = self.op("MatMul", x, self.cast(w, self.dtype))
-        elif linear in ("qdq", "qdqt", "qdqrow"):
+        elif linear in ("qdq", "qdqt", "qdqs", "qdqrow"):
             y = self.op("MatMul", x, self.dequantized(name, n, k))
         else:
             y = self.op("MatMul", x, self.weight(name, k, n))
@@ -165,7 +167,8 @@ class Layers:
         """A weight [K, N] through DequantizeLinear.
 
         qdq: blocks along K of [K, N], 4 bits; qdqt: blocks of [N, K] that is
-        transposed; qdqrow: one scale for each row of [N, K], 8 bits.
+        transposed; qdqs: the same of signed codes without zero points; qdqrow:
+        one scale for each row of [N, K], 8 bits.
         """
         block = int(self.o["block"])
         blocks = -(-k // block)
@@ -178,12 +181,22 @@ class Layers:
             return self.transpose(y, 1, 0)
         shape, counts, axis = ([k, n], [blocks, n], 0) if linear == "qdq" else (
             [n, k], [n, blocks], 1)
-        w = self.g.weight(name + "_q", UINT4, shape, self.codes(n * k, 16))
+        w = self.g.weight(name + "_q", INT4 if linear == "qdqs" else UINT4,
+                          shape, self.codes(n * k, 16))
         s = self.scales(name + "_scales", k, 4, counts)
-        z = self.g.weight(name + "_zeros", UINT4, counts,
-                          self.codes(n * blocks, 16))
+        z = "" if linear == "qdqs" else self.g.weight(
+            name + "_zeros", UINT4, counts, self.codes(n * blocks, 16))
         y = self.op("DequantizeLinear", w, s, z, axis=axis, block_size=block)
         return y if axis == 0 else self.transpose(y, 1, 0)
+
+    def dynamic(self, x, name, n, k):
+        """As onnxruntime quantizes activations to integers at run time."""
+        w = self.g.weight(name + "_q", INT8, [k, n],
+                          [c - 128 for c in self.codes(n * k, 256)])
+        codes, scale, zero = self.g.op("DynamicQuantizeLinear", x, outputs=3)
+        y = self.cast(self.op("MatMulInteger", codes, w, zero), FLOAT)
+        return self.op("Mul", y, self.op("Mul", scale, self.g.const(
+            1 / (128 * math.sqrt(k)), dtype=FLOAT)))
 
     # --- embedding and feed-forward part --------------------------------------
 
@@ -206,6 +219,9 @@ class Layers:
         else:
             self.weight("embed", self.vocab, self.hidden, spread=1.0)
             x = self.op("Gather", "embed", ids)
+        if self.is_("wrong", "learned"):
+            table = self.weight("positions", 64, self.hidden, spread=0.1)
+            x = self.op("Add", x, self.op("Gather", table, self.positions))
         if self.is_("wrong", "scaled"):
             x = self.op("Mul", x, self.scalar(5.5))
         return x

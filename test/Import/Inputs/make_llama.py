@@ -44,7 +44,7 @@ OPTIONS = {
     "norm": "pow mul mulself div powhalf sumsquare l2 op simplified skip "
             "function",
     "linear": "matmul gemm transposed reshape2d fused cast nbits qdq qdqt "
-              "qdqrow",
+              "qdqs qdqrow",
     # Of linear=nbits: codes, zero points and columns that share a scale.
     "bits": "4 2 8",
     "zeros": "packed none float",
@@ -58,7 +58,7 @@ OPTIONS = {
     "table": "formula odd",
     "rows": "64",
     "repeat": "expand tile gather grouped",
-    "scale": "post div both query pow fused",
+    "scale": "post div both query pow fused odd",
     # causal: by an attribute of the operator.
     "mask": "where add mul trilu bool table causal",
     "attention": "plain merged op op3d oppast gqa gqapacked gqaplain mha "
@@ -73,7 +73,7 @@ OPTIONS = {
     "wrong": "none eps window bidirectional alibi softcap partial "
              "groups scaled parallel presents gelu qknorm layernorm longrope "
              "longtable ntk logitscale shared keyrope shifted nomask gap "
-             "unknown order int",
+             "unknown order int late learned dynamic",
     "window": "4",  # of wrong=window
 }
 
