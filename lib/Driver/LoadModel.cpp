@@ -9,6 +9,7 @@
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Conversion/Passes.h"
 #include "llq/Import/ONNX.h"
+#include "llq/Support/CapturedErrors.h"
 #include "llq/Support/SHA256.h"
 #include "llqrt/Tokenizer.h"
 
@@ -19,21 +20,46 @@
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 
+#include <cstdlib>
+#include <exception>
+
 using namespace mlir;
 using namespace llq;
 
-/// Parses MLIR such that resource blobs stay in the mapped file.
+/// Parses MLIR such that resource blobs stay in the mapped file. MLIR's reader
+/// of bytecode trusts some of what it reads and crashes on some damaged files.
 static OwningOpRef<ModuleOp>
-parseMLIR(std::unique_ptr<llvm::MemoryBuffer> buffer, MLIRContext *context) {
+parseMLIR(std::unique_ptr<llvm::MemoryBuffer> buffer, MLIRContext *context,
+          llvm::function_ref<void()> onCrash) {
   auto sources = std::make_shared<llvm::SourceMgr>();
   sources->AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
-  return parseSourceFile<ModuleOp>(sources, ParserConfig(context));
+  OwningOpRef<ModuleOp> module;
+  auto parse = [&] {
+    module = parseSourceFile<ModuleOp>(sources, ParserConfig(context));
+  };
+  if (!onCrash) {
+    parse();
+    return module;
+  }
+  // What the C++ library and LLVM say of a crash is no message of ours.
+  CapturedErrors printed;
+  std::terminate_handler before = std::set_terminate([] { std::abort(); });
+  llvm::CrashRecoveryContext::Enable();
+  bool finished = llvm::CrashRecoveryContext().RunSafely(parse);
+  llvm::CrashRecoveryContext::Disable();
+  std::set_terminate(before);
+  std::string text = printed.take();
+  if (!finished)
+    onCrash();
+  llvm::errs() << text;
+  return module;
 }
 
 LogicalResult llq::attachTokenizer(ModuleOp module, StringRef path) {
@@ -228,7 +254,7 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
   std::string tokenizer = options.tokenizer;
   OwningOpRef<ModuleOp> module;
   if (holdsMLIR(path, bytes)) {
-    module = parseMLIR(std::move(*buffer), context);
+    module = parseMLIR(std::move(*buffer), context, options.onCrash);
   } else {
     SHA256 graphHash;
     graphHash.update(llvm::arrayRefFromStringRef(bytes));

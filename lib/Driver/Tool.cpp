@@ -12,6 +12,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cstdlib>
 #include <sys/resource.h>
 
 using namespace mlir;
@@ -79,6 +80,13 @@ std::optional<int> Tool::checkOutput(StringRef output,
                       ", give another file",
                   kUsage);
   return std::nullopt;
+}
+
+std::function<void()> Tool::getCrashReport(StringRef file) {
+  return [this, file = file.str()] {
+    fail(file + ": MLIR cannot read it: the file is damaged");
+    std::_Exit(kFailure);
+  };
 }
 
 int Tool::finish() {

@@ -221,7 +221,7 @@ def check_signals(t):
         output = command[command.index("-o") + 1] if "-o" in command else None
         size = (t.folder / output).stat().st_size if output else 0
         t.remove(output or "none")
-        rounds = t.sample(3, 20)
+        rounds = t.sample(2, 20)
         stopped = 0
         for round in range(rounds):
             number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[round % 3]

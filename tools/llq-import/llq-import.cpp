@@ -128,6 +128,7 @@ int main(int argc, char **argv) {
   load.tokenizer = tokenizer;
   load.config = config;
   load.context = context;
+  load.onCrash = tool.getCrashReport(input);
   if (auto status = tool.checkOutput(output, getInputFiles(input, load)))
     return *status;
 

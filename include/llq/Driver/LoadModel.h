@@ -10,6 +10,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct LoadOptions {
   std::string config;
   /// Longest sequence; 0: from the configuration or the graph.
   int64_t context = 0;
+  /// What to do when MLIR's reader crashes on a damaged file. Must not return,
+  /// and not touch the context, whose state is unknown. Null: let it crash.
+  std::function<void()> onCrash;
 };
 
 /// Reads `path`: MLIR (text or bytecode) as it is, or an ONNX model, imported

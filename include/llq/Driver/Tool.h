@@ -14,6 +14,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -53,6 +54,10 @@ public:
   /// Prints an error unless it is empty text (already reported) and returns
   /// kFailure.
   int fail(llvm::Error error);
+
+  /// What LoadOptions::onCrash needs: reports that `file` is damaged and leaves
+  /// the process at once.
+  std::function<void()> getCrashReport(llvm::StringRef file);
 
   /// The exit status of a tool that has done its work: standard output may have
   /// been full or closed.
