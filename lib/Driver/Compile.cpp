@@ -96,6 +96,8 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
   pipeline += "llq-set-accuracy{level=" + accuracy + "},";
   if (!options.kvCache.empty())
     pipeline += "llq-set-cache{type=" + options.kvCache + "},";
+  else if (accuracy == "int8")
+    pipeline += "llq-set-cache{type=f16 quantized-only=true},";
   pipeline += "llq-form-dispatches,llq-lower-to-cpu{max-tokens=" +
               std::to_string(options.maxTokens);
   if (!levels->empty())

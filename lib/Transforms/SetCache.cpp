@@ -18,6 +18,11 @@ struct SetCachePass : impl::SetCachePassBase<SetCachePass> {
 
   void runOnOperation() override {
     CacheType cache = type;
+    auto isQuantized = [](QuantizeActivationOp) {
+      return WalkResult::interrupt();
+    };
+    if (quantizedOnly && !getOperation().walk(isQuantized).wasInterrupted())
+      return;
     getOperation().walk([&](AttentionOp op) { op.setCache(cache); });
   }
 };

@@ -103,7 +103,9 @@ def SetAccuracyPass : Pass<"llq-set-accuracy", "::mlir::ModuleOp"> {
 def SetCachePass : Pass<"llq-set-cache", "::mlir::ModuleOp"> {
   let summary = "Choose the type of the KV cache";
   let description = [{
-    Sets `cache` of every `llq.attention`.
+    Sets `cache` of every `llq.attention`. With `quantized-only`, a model whose
+    activations are all f32 keeps what it has: so `llq-compile` chooses f16 beside
+    int8 activations and f32 at the level `exact`.
 
     ```mlir
     llq.attention %q, %k, %v, %past {..., cache = #llq<cache_type f16>} : ...
@@ -116,6 +118,8 @@ def SetCachePass : Pass<"llq-set-cache", "::mlir::ModuleOp"> {
         clEnumValN(::llq::CacheType::F32, "f32", "IEEE single"),
         clEnumValN(::llq::CacheType::F16, "f16", "IEEE half"),
         clEnumValN(::llq::CacheType::Int8, "int8", "8 bits, a scale for each head and position"))}]>,
+    Option<"quantizedOnly", "quantized-only", "bool", "false",
+      "Leave a model alone that has no quantized activations">,
   ];
 }
 
