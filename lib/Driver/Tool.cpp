@@ -14,6 +14,7 @@
 
 #include <cstdlib>
 #include <sys/resource.h>
+#include <utility>
 
 using namespace mlir;
 using namespace llq;
@@ -108,13 +109,18 @@ Tool::handleDiagnostics(MLIRContext *context, StringRef file) {
   // One line: never the text of an operation behind the message.
   context->printOpOnDiagnostic(false);
   return std::make_unique<ScopedDiagnosticHandler>(
-      context, [this, file = file.str()](Diagnostic &diagnostic) {
+      context, [this, file = file.str(),
+                failed = false](Diagnostic &diagnostic) mutable {
+        bool isError = diagnostic.getSeverity() == DiagnosticSeverity::Error;
+        // What follows an error repeats it or comes of it.
+        if (isError && std::exchange(failed, true))
+          return success();
         std::string text = file.empty() ? "" : file + ": ";
         text += diagnostic.str();
         for (Diagnostic &note : diagnostic.getNotes())
           text += " (" + note.str() + ")";
         StringRef kind =
-            diagnostic.getSeverity() == DiagnosticSeverity::Error ? "error"
+            isError ? "error"
             : diagnostic.getSeverity() == DiagnosticSeverity::Warning
                 ? "warning"
                 : "note";

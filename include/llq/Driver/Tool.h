@@ -63,7 +63,7 @@ public:
   /// been full or closed.
   int finish();
 
-  /// Prints diagnostics of `context` on one line each, as
+  /// Prints warnings of `context` and its first error on one line each, as
   /// `<tool>: error: <file>: <message>`, notes in parentheses.
   std::unique_ptr<mlir::ScopedDiagnosticHandler>
   handleDiagnostics(mlir::MLIRContext *context, llvm::StringRef file);
