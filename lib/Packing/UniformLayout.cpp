@@ -35,11 +35,12 @@ UniformLayout::UniformLayout(UniformAttr format, int64_t k) {
   units = llvm::divideCeil(padded, unitColumns);
   blocks = padded / kBlockColumns;
   scaleBytes = format.getScale() == ScaleType::F16 ? 2 : 4;
-  zeroBytes = format.getZero() == ZeroPoint::Float ? 2
-              : format.getZero() == ZeroPoint::Int ? 1
-                                                   : 0;
+  zeroBits = format.getZero() == ZeroPoint::None    ? 0
+             : format.getZero() == ZeroPoint::Float ? 16
+             : format.getBits() <= 4                ? 4
+                                                    : 8;
   zerosOffset = units * kTileRows * scaleBytes;
-  codesOffset = llvm::alignTo(zerosOffset + units * kTileRows * zeroBytes, 64);
+  codesOffset = llvm::alignTo(zerosOffset + units * kTileRows * zeroBits / 8, 64);
   blockBytes = format.getBits() * 64;
   tileBytes = codesOffset + blocks * blockBytes;
 }
@@ -93,7 +94,10 @@ struct UniformCPULayout
         std::memcpy(out + to * layout.scaleBytes,
                     data[1].data() + from * layout.scaleBytes,
                     layout.scaleBytes);
-        if (format.getZero() == ZeroPoint::Int)
+        if (layout.zeroBits == 4)
+          out[layout.zerosOffset + to / kTileRows * 8 + r % 8] |=
+              char(zeros[g] << (r < 8 ? 0 : 4));
+        else if (format.getZero() == ZeroPoint::Int)
           out[layout.zerosOffset + to] = char(zeros[g]);
         else if (format.getZero() == ZeroPoint::Float)
           std::memcpy(out + layout.zerosOffset + to * 2,

@@ -4,7 +4,9 @@
 // decode recipe of the kernels.
 //
 //   scales  [units][16] f16 or f32      unit: a group, or a part of a group
-//   zeros   [units][16] u8 or f16       absent for zero = none
+//   zeros   [units][16] u8 or f16, or [units][8] bytes for integer zeros of at
+//           most 4 bits: row r in the low half of byte r % 8, r + 8 in the high
+//           one; absent for zero = none
 //   padding to a multiple of 64 bytes
 //   codes   [blocks][bits * 64 bytes]   one block: 16 rows x 32 columns
 //
@@ -36,8 +38,8 @@ struct UniformLayout {
   int64_t units;
   int64_t blocks;
   int64_t scaleBytes;
-  /// Bytes of one zero point, 0 if none is stored.
-  int64_t zeroBytes;
+  /// Bits of one zero point: 4, 8 or 16, or 0 if none is stored.
+  int64_t zeroBits;
   int64_t zerosOffset;
   int64_t codesOffset;
   int64_t blockBytes;

@@ -124,10 +124,12 @@ public:
              int64_t rows) const override {
     if (format.getZero() == ZeroPoint::None)
       return b.splat(b.f32x(rows), double(1 << (format.getBits() - 1)));
+    if (layout.zeroBits == 4)
+      return loadNibbles(b, tile, unit, row, rows);
     Type element = format.getZero() == ZeroPoint::Int ? Type(b.getI8Type())
                                                       : Type(b.getF16Type());
     return loadUnit(b, tile, unit, layout.zerosOffset, element,
-                    layout.zeroBytes, row, rows);
+                    layout.zeroBits / 8, row, rows);
   }
 
 private:
@@ -147,6 +149,22 @@ private:
       return bytes;
     return arith::AndIOp::create(b, bytes,
                                  b.splat(type, int64_t(int8_t(mask))));
+  }
+
+  /// Zero points of 4 bits: those of rows 8 and up are the upper halves.
+  Value loadNibbles(KernelBuilder &b, Value tile, Value unit, int64_t row,
+                    int64_t rows) const {
+    int64_t count = std::min<int64_t>(rows, 8);
+    VectorType type = b.i8x(count);
+    Value bytes = b.load(type, b.advance(tile, b.mul(unit, 8)),
+                         layout.zerosOffset + row % 8);
+    Value low = extract(b, bytes, 0, 4, 0), high = extract(b, bytes, 4, 4, 0);
+    Value zeros = row < 8 ? low : high;
+    if (rows == kTileRows)
+      zeros = vector::ShuffleOp::create(
+          b, low, high, llvm::to_vector(llvm::seq<int64_t>(0, kTileRows)));
+    return arith::SIToFPOp::create(
+        b, b.f32x(rows), arith::ExtUIOp::create(b, b.i32x(rows), zeros));
   }
 
   static Value loadUnit(KernelBuilder &b, Value tile, Value unit,

@@ -46,7 +46,11 @@ public:
                       ? numerics::decodeF16(load<uint16_t>(2 * unit))
                       : load<float>(4 * unit);
     float zero = float(1 << (format.getBits() - 1));
-    if (format.getZero() == ZeroPoint::Int)
+    if (layout.zeroBits == 4)
+      zero = load<uint8_t>(layout.zerosOffset + unit / kTileRows * 8 + row % 8) >>
+                 (row < 8 ? 0 : 4) &
+             15;
+    else if (format.getZero() == ZeroPoint::Int)
       zero = load<uint8_t>(layout.zerosOffset + unit);
     else if (format.getZero() == ZeroPoint::Float)
       zero = numerics::decodeF16(load<uint16_t>(layout.zerosOffset + 2 * unit));
