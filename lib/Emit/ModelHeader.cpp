@@ -23,7 +23,12 @@ LogicalResult ModelHeader::collect() {
   architecture = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
   if (!architecture)
     return module.emitError("has no ") << kArchitectureAttr;
+  // Parts of a model run in the compiler only.
+  if (!program->hasAttr("outputs"))
+    return program.emitError("has several results, a model file needs one");
   for (auto buffer : program.getOps<BufferOp>()) {
+    if (buffer.getKind() == BufferKind::Input && buffer.getName() != "ids")
+      return buffer.emitError("is an input that is no token ids");
     if (buffer.getKind() == BufferKind::Weight)
       weights.push_back({buffer, fb::Region(0, buffer.getBytes(), 0)});
     if (buffer.getKind() == BufferKind::Temporary && !buffer.use_empty() &&

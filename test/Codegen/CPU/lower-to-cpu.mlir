@@ -184,3 +184,22 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
   %a = llq.attention %q, %k, %x, %past {layer = 0, heads = 1, kv_heads = 1, scale = 0.25 : f32} : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x8xf32>
   return %a : tensor<?x8xf32>
 }
+
+// -----
+
+// A part of a model: activations come in and go out, by number.
+
+// CHECK-LABEL: llq.program @cpu
+// CHECK: %[[X:.*]] = llq.buffer input "inputs.0" {bytes_per_token = 128 : i64}
+// CHECK: %[[R:.*]] = llq.buffer input "inputs.1" {bytes_per_token = 256 : i64}
+// CHECK: %[[Y:.*]] = llq.buffer output "outputs.1" {bytes_per_token = 256 : i64}
+// CHECK: llq.dispatch @linear_64x32_f16_exact_add(%[[X]], %{{.*}}, %[[R]], %[[Y]]) {items = 4 : i64, num_writes = 1 : i64}
+// CHECK: %[[S:.*]] = llq.buffer output "outputs.0" {bytes_per_token = 256 : i64}
+// CHECK: llq.dispatch @add_40_0_64_0_64(%[[Y]], %[[Y]], %[[S]]) {items_per_token = 1 : i64, num_writes = 1 : i64}
+func.func @forward(%past: index, %x: tensor<?x32xf32>, %r: tensor<?x40xf32>) -> (tensor<?x40xf32>, tensor<?x40xf32>) {
+  %w = llq.weight dense_resource<w> : tensor<40x32xf16>
+  %l = llq.linear "o" %x, %w : tensor<?x32xf32>, tensor<40x32xf16> -> tensor<?x40xf32>
+  %y = llq.add %l, %r : tensor<?x40xf32>
+  %s = llq.add %y, %y : tensor<?x40xf32>
+  return %s, %y : tensor<?x40xf32>, tensor<?x40xf32>
+}

@@ -237,6 +237,16 @@ TEST_F(Emit, ModulesThatAreNotReady) {
   OwningOpRef<ModuleOp> module = program->build();
   module->walk([](BufferOp buffer) { buffer.removeOffsetAttr(); });
   expectError(*module, "has no place: run llq-plan-memory first");
+  // Parts of a model are no model.
+  module = program->build();
+  module->walk([](ProgramOp op) { op->removeAttr("outputs"); });
+  expectError(*module, "has several results, a model file needs one");
+  module = program->build();
+  module->walk([](BufferOp buffer) {
+    if (buffer.getName() == "ids")
+      buffer.setName("inputs.0");
+  });
+  expectError(*module, "is an input that is no token ids");
   module = program->build("x86-64-v2");
   for (auto kernels : module->getOps<ModuleOp>())
     kernels->setAttr("llq.level", StringAttr::get(&getContext(), "z80"));
