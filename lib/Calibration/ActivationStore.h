@@ -27,7 +27,8 @@ public:
   int64_t getBytes() const { return bytes; }
   float *getRow(int64_t token) { return data + token * columns; }
 
-  /// Copies `tokens` rows from `from`, `stride` floats apart, to row `token` on.
+  /// Copies `tokens` rows from `from`, `stride` floats apart, to row `token`
+  /// on.
   void write(int64_t token, int64_t tokens, const float *from, int64_t stride);
   /// The other way around.
   void read(int64_t token, int64_t tokens, float *to, int64_t stride) const;

@@ -128,10 +128,11 @@ llvm::Error Calibrator::Impl::visitStored(Value input, Visit visit) {
   return llvm::Error::success();
 }
 
-llvm::Error Calibrator::Impl::runSample(
-    int64_t sample, int64_t firstToken, ProgramRunner &runner,
-    ArrayRef<Value> inputs, const Plan &plan, Value siteInput,
-    Activations &next, Visit visit) {
+llvm::Error Calibrator::Impl::runSample(int64_t sample, int64_t firstToken,
+                                        ProgramRunner &runner,
+                                        ArrayRef<Value> inputs,
+                                        const Plan &plan, Value siteInput,
+                                        Activations &next, Visit visit) {
   ArrayRef<int32_t> ids = samples.sequences[sample];
   int64_t length = ids.size();
   for (int64_t position = 0; position < length; position += options.maxTokens) {
@@ -148,8 +149,8 @@ llvm::Error Calibrator::Impl::runSample(
         next.get(result).write(token, tokens, rows.data, rows.stride);
       if (result != siteInput)
         continue;
-      if (llvm::Error error = visit({rows.data, tokens, rows.columns,
-                                     rows.stride, sample, position}))
+      if (llvm::Error error = visit(
+              {rows.data, tokens, rows.columns, rows.stride, sample, position}))
         return error;
     }
   }
@@ -179,10 +180,9 @@ LogicalResult Calibrator::advance(const Site &site, Visit visit) {
     if (llvm::Error error = impl->createStores(plan, *next))
       return emitError(std::move(error));
     Segment segment = extractSegment(impl->forward, available, plan.results);
-    auto runner = ProgramRunner::create(std::move(segment.module),
-                                        impl->kernels, impl->pool,
-                                        impl->options.maxTokens,
-                                        impl->samples.longest);
+    auto runner = ProgramRunner::create(
+        std::move(segment.module), impl->kernels, impl->pool,
+        impl->options.maxTokens, impl->samples.longest);
     if (failed(runner))
       return failure();
     int64_t firstToken = 0;

@@ -27,19 +27,20 @@ template <typename Accumulator>
 static LogicalResult accumulate(Calibrator &calibrator, const Site &site,
                                 ThreadPool &pool, Accumulator &accumulator) {
   std::vector<float> dense;
-  return calibrator.advance(site, [&](const ActivationRows &rows) -> llvm::Error {
-    const float *data = rows.data;
-    if (rows.stride != rows.columns) {
-      dense.resize(rows.tokens * rows.columns);
-      for (int64_t t = 0; t < rows.tokens; ++t)
-        std::memcpy(dense.data() + t * rows.columns, data + t * rows.stride,
-                    rows.columns * sizeof(float));
-      data = dense.data();
-    }
-    if (auto found = accumulator.add(data, rows.tokens, pool))
-      return makeError(rows, *found);
-    return llvm::Error::success();
-  });
+  return calibrator.advance(
+      site, [&](const ActivationRows &rows) -> llvm::Error {
+        const float *data = rows.data;
+        if (rows.stride != rows.columns) {
+          dense.resize(rows.tokens * rows.columns);
+          for (int64_t t = 0; t < rows.tokens; ++t)
+            std::memcpy(dense.data() + t * rows.columns, data + t * rows.stride,
+                        rows.columns * sizeof(float));
+          data = dense.data();
+        }
+        if (auto found = accumulator.add(data, rows.tokens, pool))
+          return makeError(rows, *found);
+        return llvm::Error::success();
+      });
 }
 
 static void setChannels(const numerics::ChannelStatistics &channels,
@@ -54,8 +55,7 @@ FailureOr<InputStatistics> llq::collectStatistics(Calibrator &calibrator,
                                                   const Site &site,
                                                   bool secondMoment,
                                                   ThreadPool &pool) {
-  int64_t columns =
-      cast<ShapedType>(site.input.getType()).getDimSize(1);
+  int64_t columns = cast<ShapedType>(site.input.getType()).getDimSize(1);
   InputStatistics result;
   if (!secondMoment) {
     numerics::ChannelStatistics channels(columns);

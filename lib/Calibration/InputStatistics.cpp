@@ -58,8 +58,8 @@ FailureOr<InputStatistics> llq::readStatistics(LinearOp layer) {
     if (!found && entry.rank == 2)
       continue;
     auto values = dyn_cast_or_null<TypedAttr>(found);
-    auto expected = RankedTensorType::get(
-        SmallVector<int64_t>(entry.rank, k), Float32Type::get(layer.getContext()));
+    auto expected = RankedTensorType::get(SmallVector<int64_t>(entry.rank, k),
+                                          Float32Type::get(layer.getContext()));
     if (!values || values.getType() != expected)
       return emitError() << "needs " << kStatsAttr << " " << entry.name
                          << " of type " << expected;

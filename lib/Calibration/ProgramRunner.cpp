@@ -48,8 +48,8 @@ llvm::Error KernelCache::Impl::load(StringRef object,
     jit = std::move(*created);
   }
   // Kernels of different code may share a name.
-  auto library = jit->createJITDylib(
-      ("kernels." + Twine(libraries.size())).str());
+  auto library =
+      jit->createJITDylib(("kernels." + Twine(libraries.size())).str());
   if (!library)
     return library.takeError();
   if (llvm::Error error = jit->addObjectFile(
@@ -162,7 +162,8 @@ ProgramRunner::create(OwningOpRef<ModuleOp> module, KernelCache &cache,
   return runner;
 }
 
-/// Input or output `buffer`: `outputs`, or `inputs.2` and so on. Null for others.
+/// Input or output `buffer`: `outputs`, or `inputs.2` and so on. Null for
+/// others.
 ProgramRows *ProgramRunner::findRows(BufferOp buffer) {
   auto [kind, number] = buffer.getName().split('.');
   unsigned index = 0;

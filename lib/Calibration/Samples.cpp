@@ -59,14 +59,15 @@ private:
 } // namespace
 
 static int64_t getVocabulary(ModuleOp module) {
-  auto architecture = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
+  auto architecture =
+      module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
   int64_t size = architecture ? architecture.getVocab() : 0;
   // Ids index the embedding table; a backbone has no other bound.
   module.walk([&](EmbeddingOp op) {
     Type table = op.getTable().getType();
     auto quantized = dyn_cast<QuantizedType>(table);
-    size = quantized ? quantized.getRows()
-                     : cast<ShapedType>(table).getDimSize(0);
+    size =
+        quantized ? quantized.getRows() : cast<ShapedType>(table).getDimSize(0);
   });
   return size;
 }
@@ -88,8 +89,8 @@ llvm::Error SampleReader::addSample(int64_t line, Sequence ids,
 llvm::Expected<std::vector<Sequence>> SampleReader::readIds() {
   std::vector<Sequence> samples;
   StringRef rest = text;
-  for (int64_t line = 1; !rest.empty() && int64_t(samples.size()) < options.samples;
-       ++line) {
+  for (int64_t line = 1;
+       !rest.empty() && int64_t(samples.size()) < options.samples; ++line) {
     StringRef row;
     std::tie(row, rest) = rest.split('\n');
     Sequence ids;
@@ -136,8 +137,8 @@ llvm::Error SampleReader::readJSONLines(std::vector<Sequence> &samples,
       if (int64_t(samples.size()) < options.samples)
         if (llvm::Error error = addSample(line, std::move(ids), samples))
           return error;
-    } else if (auto document = object ? object->getString("text")
-                                      : std::nullopt) {
+    } else if (auto document =
+                   object ? object->getString("text") : std::nullopt) {
       all += (all.empty() ? "" : "\n\n") + document->str();
     } else {
       return where("needs a member 'text' or 'ids'");
@@ -210,12 +211,14 @@ llvm::Expected<std::vector<Sequence>> SampleReader::read() {
 }
 
 llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
-  if (options.samples < 1 || options.length < 1 || options.length > kMaxLength ||
+  if (options.samples < 1 || options.length < 1 ||
+      options.length > kMaxLength ||
       options.samples > kMaxTokens / options.length)
     return llvm::createStringError(
         "samples and length need to be at least 1 and " +
         std::to_string(kMaxTokens) + " tokens in all at most");
-  auto architecture = module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
+  auto architecture =
+      module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
   if (architecture && options.length > architecture.getContextLength())
     return llvm::createStringError(
         "samples of " + std::to_string(options.length) +

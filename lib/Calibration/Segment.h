@@ -33,9 +33,9 @@ Segment extractSegment(mlir::func::FuncOp function,
                        const llvm::SetVector<mlir::Value> &known,
                        llvm::ArrayRef<mlir::Value> results);
 
-/// The activations in front of `cut` that `cut` and what follows it are computed
-/// from. Not among them is what is quickly computed again from the others:
-/// norms, rotary tables, quantized activations.
+/// The activations in front of `cut` that `cut` and what follows it are
+/// computed from. Not among them is what is quickly computed again from the
+/// others: norms, rotary tables, quantized activations.
 llvm::SetVector<mlir::Value> getLiveActivations(mlir::Operation *cut);
 
 } // namespace llq

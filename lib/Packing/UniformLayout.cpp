@@ -40,7 +40,8 @@ UniformLayout::UniformLayout(UniformAttr format, int64_t k) {
              : format.getBits() <= 4                ? 4
                                                     : 8;
   zerosOffset = units * kTileRows * scaleBytes;
-  codesOffset = llvm::alignTo(zerosOffset + units * kTileRows * zeroBits / 8, 64);
+  codesOffset =
+      llvm::alignTo(zerosOffset + units * kTileRows * zeroBits / 8, 64);
   blockBytes = format.getBits() * 64;
   tileBytes = codesOffset + blocks * blockBytes;
 }

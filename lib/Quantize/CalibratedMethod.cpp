@@ -38,8 +38,10 @@ public:
   LogicalResult run();
 
 private:
-  /// Sites with something to quantize; `withoutSite` are the other weights.
-  void assignSites(func::FuncOp forward, ArrayRef<SelectedWeight> selection);
+  /// Sites with something to quantize; `tables` are the other weights.
+  LogicalResult assignSites(func::FuncOp forward,
+                            ArrayRef<SelectedWeight> selection);
+  LogicalResult quantizeTables();
   LogicalResult quantizeSite(const SiteWeights &site,
                              InputStatistics &&statistics);
   LogicalResult runWithStoredStatistics();
@@ -53,7 +55,7 @@ private:
   LayerRewriter rewriter;
   ThreadPool pool;
   SmallVector<SiteWeights> sites;
-  SmallVector<const SelectedWeight *> withoutSite;
+  SmallVector<const SelectedWeight *> tables;
   SmallVector<std::pair<const SelectedWeight *, QuantizedWeight>, 0> pending;
 };
 } // namespace
@@ -67,8 +69,9 @@ static StringRef getBlockName(const Site &site) {
   return name.take_front(name.find('.', StringRef("layers.").size()) + 1);
 }
 
-void CalibratedQuantizer::assignSites(func::FuncOp forward,
-                                      ArrayRef<SelectedWeight> selection) {
+LogicalResult
+CalibratedQuantizer::assignSites(func::FuncOp forward,
+                                 ArrayRef<SelectedWeight> selection) {
   llvm::DenseMap<Operation *, const SelectedWeight *> byLayer;
   for (const SelectedWeight &selected : selection) {
     // A table has no inputs to weigh its errors with.
@@ -76,9 +79,14 @@ void CalibratedQuantizer::assignSites(func::FuncOp forward,
       return isa<EmbeddingOp>(use.op);
     });
     if (isTable)
-      withoutSite.push_back(&selected);
+      tables.push_back(&selected);
+    else if (Operation *layer = selected.uses.front().op;
+             layer->getBlock() == &forward.getBody().front())
+      byLayer[layer] = &selected;
     else
-      byLayer[selected.uses.front().op] = &selected;
+      return rewriter.getLayer(selected).emitError()
+             << "is not in @" << kForwardName
+             << ", only layers that a model runs through can be calibrated";
   }
   for (Site &site : getSites(forward)) {
     SiteWeights weights{site, {}};
@@ -88,11 +96,20 @@ void CalibratedQuantizer::assignSites(func::FuncOp forward,
     if (!weights.weights.empty())
       sites.push_back(std::move(weights));
   }
+  return success();
 }
 
-LogicalResult
-CalibratedQuantizer::quantizeSite(const SiteWeights &site,
-                                  InputStatistics &&statistics) {
+LogicalResult CalibratedQuantizer::quantizeTables() {
+  for (const SelectedWeight *selected : tables) {
+    FailureOr<QuantizedWeight> weight = quantize(rewriter.getLayer(*selected));
+    if (failed(weight) || failed(rewriter.replace(*selected, *weight)))
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult CalibratedQuantizer::quantizeSite(const SiteWeights &site,
+                                                InputStatistics &&statistics) {
   auto shared = std::make_shared<const InputStatistics>(std::move(statistics));
   for (const SelectedWeight *selected : site.weights) {
     FailureOr<QuantizedWeight> weight =
@@ -117,7 +134,8 @@ LogicalResult CalibratedQuantizer::runWithStoredStatistics() {
     // Each layer carries its own; those of one site are the same.
     FailureOr<InputStatistics> statistics =
         readStatistics(cast<LinearOp>(site.weights.front()->uses.front().op));
-    if (failed(statistics) || failed(quantizeSite(site, std::move(*statistics))) ||
+    if (failed(statistics) ||
+        failed(quantizeSite(site, std::move(*statistics))) ||
         failed(applyPending()))
       return failure();
   }
@@ -169,17 +187,20 @@ LogicalResult CalibratedQuantizer::run() {
       selectWeights(module, options);
   if (failed(selection))
     return failure();
-  assignSites(forward, *selection);
-  for (const SelectedWeight *selected : withoutSite) {
-    FailureOr<QuantizedWeight> weight = quantize(rewriter.getLayer(*selected));
-    if (failed(weight) || failed(rewriter.replace(*selected, *weight)))
-      return failure();
-  }
-  // Statistics of tests and of llq-attach-stats are in the layers.
-  bool stored = !sites.empty() && llvm::all_of(sites, [](const auto &site) {
+  if (failed(assignSites(forward, *selection)))
+    return failure();
+  // Quantized inputs begin with the quantized embedding.
+  bool tablesFirst = calibration.inputs == CalibrationInputs::Quantized;
+  if (tablesFirst && failed(quantizeTables()))
+    return failure();
+  // Statistics of tests and of llq-attach-stats are in the layers; without
+  // layers there is nothing to run for.
+  bool stored = llvm::all_of(sites, [](const SiteWeights &site) {
     return site.weights.front()->uses.front().op->hasAttr(kStatsAttr);
   });
-  return stored ? runWithStoredStatistics() : runWithSamples(forward);
+  if (failed(stored ? runWithStoredStatistics() : runWithSamples(forward)))
+    return failure();
+  return tablesFirst ? success() : quantizeTables();
 }
 
 LogicalResult

@@ -15,9 +15,9 @@
 using namespace mlir;
 using namespace llq;
 
-LinearLayer LayerRewriter::getLayer(const SelectedWeight &selected,
-                                    std::shared_ptr<const InputStatistics>
-                                        statistics) {
+LinearLayer
+LayerRewriter::getLayer(const SelectedWeight &selected,
+                        std::shared_ptr<const InputStatistics> statistics) {
   const WeightUse &use = selected.uses.front();
   numerics::UniformGridOptions grid = options.grid;
   grid.bits = selected.bits;
@@ -55,9 +55,9 @@ LogicalResult LayerRewriter::replace(const SelectedWeight &selected,
       weight.getRows(), weight.getColumns());
   // Refers to its category until it is reported, at the end of its life.
   std::string category = "llq-quantize-" + options.method;
-  auto remark =
-      remark::analysis(use.op->getLoc(),
-                       remark::RemarkOpts::name("Quantized").category(category));
+  auto remark = remark::analysis(
+      use.op->getLoc(),
+      remark::RemarkOpts::name("Quantized").category(category));
   remark << remark::metric("Layer", use.name)
          << remark::metric("BitsPerWeight", bitsPerWeight)
          << remark::metric("RelativeError", weight.error->relativeError());

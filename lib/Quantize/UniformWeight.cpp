@@ -76,8 +76,8 @@ void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,
                        getRows(weight, 2, begin, rows));
 }
 
-FailureOr<QuantizedWeight>
-llq::quantizeUniform(const LinearLayer &layer, QuantizeUniformFn quantize) {
+FailureOr<QuantizedWeight> llq::quantizeUniform(const LinearLayer &layer,
+                                                QuantizeUniformFn quantize) {
   const numerics::UniformGridOptions &grid = layer.getGrid();
   FailureOr<QuantizedWeight> result = QuantizedWeight::create(
       layer, getUniformFormat(layer.getContext(), grid));

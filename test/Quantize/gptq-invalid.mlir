@@ -63,6 +63,18 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
 
 // -----
 
+func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  return %x : tensor<?x2xf32>
+}
+func.func @other(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %w = llq.weight dense_resource<w> : tensor<1x2xf32>
+  // expected-error@+1 {{'llq.linear' op "a" is not in @forward, only layers that a model runs through can be calibrated}}
+  %y = llq.linear "a" %x, %w : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
 // Samples that do not fit the model.
 // expected-error@+1 {{llq.calibration needs i32 resource 'ids' and array 'lengths'}}
 module attributes {llq.calibration = {lengths = array<i64: 1>}} {

@@ -41,8 +41,7 @@ static cl::opt<std::string> calibration(
     "calibration",
     cl::desc("Samples for methods that need data: text, .jsonl or .ids"),
     cl::value_desc("file"), cl::cat(category));
-static cl::opt<unsigned> samples("samples",
-                                 cl::desc("Number of samples (128)"),
+static cl::opt<unsigned> samples("samples", cl::desc("Number of samples (128)"),
                                  cl::value_desc("n"), cl::init(128),
                                  cl::cat(category));
 static cl::opt<unsigned> length("length", cl::desc("Tokens of a sample (2048)"),
@@ -166,9 +165,9 @@ static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
 /// What the parser of the options cannot know.
 static std::optional<int> checkUsage(Tool &tool,
                                      const cl::opt<unsigned> &threads) {
-  if (auto status = tool.refuseEmpty({&output, &quantize, &calibration,
-                                      &accuracy, &kvCache,
-                                      &target, &shape, &tokenizer, &config}))
+  if (auto status =
+          tool.refuseEmpty({&output, &quantize, &calibration, &accuracy,
+                            &kvCache, &target, &shape, &tokenizer, &config}))
     return status;
   if (input.empty() == shape.empty())
     return tool.fail("give a model or --shape, and not both", kUsage);

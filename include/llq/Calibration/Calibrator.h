@@ -64,7 +64,8 @@ public:
   /// Moves on to `site`, which lies behind the last one: runs the model from
   /// there with the weights it has now, and calls `visit` for the inputs of the
   /// site, sample by sample. Everything in front of the site's first layer must
-  /// be as it should be. Emits an error, that of `visit` included, at the layer.
+  /// be as it should be. Emits an error, that of `visit` included, at the
+  /// layer.
   mlir::LogicalResult advance(const Site &site, Visit visit);
 
   /// The place where the model stands, to come back to it.

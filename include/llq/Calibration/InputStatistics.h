@@ -25,8 +25,9 @@ struct InputStatistics {
 };
 
 /// Reads `llq.stats` of a layer with K inputs: a dictionary {tokens, abs_max,
-/// mean_abs, mean_square : tensor<Kxf32>, second_moment : tensor<KxKxf32>, which
-/// may be missing}. Emits an error at the layer if something else is there.
+/// mean_abs, mean_square : tensor<Kxf32>, second_moment : tensor<KxKxf32>,
+/// which may be missing}. Emits an error at the layer if something else is
+/// there.
 mlir::FailureOr<InputStatistics> readStatistics(LinearOp layer);
 
 /// Attaches `statistics` to `layer` as `llq.stats`.

@@ -136,8 +136,9 @@ public:
     return statistics;
   }
 
-  /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Fails if the data
-  /// is not there or a weight is NaN or infinite. Callable from several threads.
+  /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Fails if the
+  /// data is not there or a weight is NaN or infinite. Callable from several
+  /// threads.
   llvm::Error readRows(int64_t begin, int64_t end,
                        llvm::MutableArrayRef<float> out) const;
 

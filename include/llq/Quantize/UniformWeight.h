@@ -33,9 +33,9 @@ struct UniformBlock {
   /// For the functions of llq/Numerics/UniformGrid.h.
   numerics::UniformRows view();
 
-  std::vector<uint8_t> codes; ///< [rows, columns]
-  std::vector<float> scales;  ///< [rows, groups]
-  std::vector<uint8_t> zeros; ///< [rows, groups]; empty if none are stored
+  std::vector<uint8_t> codes;    ///< [rows, columns]
+  std::vector<float> scales;     ///< [rows, groups]
+  std::vector<uint8_t> zeros;    ///< [rows, groups]; empty if none are stored
   std::vector<float> floatZeros; ///< the same for zero points as f16
 };
 

@@ -42,8 +42,8 @@ protected:
     for (size_t site : wanted) {
       Rows &rows = all[site];
       int64_t token = 0;
-      EXPECT_TRUE(succeeded(calibrator.advance(
-          sites[site], [&](const ActivationRows &part) {
+      EXPECT_TRUE(succeeded(
+          calibrator.advance(sites[site], [&](const ActivationRows &part) {
             for (int64_t t = 0; t < part.tokens; ++t)
               rows.insert(rows.end(), part.data + t * part.stride,
                           part.data + t * part.stride + part.columns);

@@ -6,8 +6,8 @@
 
 #include "llq/Calibration/Samples.h"
 
-#include "TinyModel.h"
 #include "PythonRandom.h"
+#include "TinyModel.h"
 
 #include "gtest/gtest.h"
 

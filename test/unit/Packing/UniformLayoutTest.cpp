@@ -47,9 +47,10 @@ public:
                       : load<float>(4 * unit);
     float zero = float(1 << (format.getBits() - 1));
     if (layout.zeroBits == 4)
-      zero = load<uint8_t>(layout.zerosOffset + unit / kTileRows * 8 + row % 8) >>
-                 (row < 8 ? 0 : 4) &
-             15;
+      zero =
+          load<uint8_t>(layout.zerosOffset + unit / kTileRows * 8 + row % 8) >>
+              (row < 8 ? 0 : 4) &
+          15;
     else if (format.getZero() == ZeroPoint::Int)
       zero = load<uint8_t>(layout.zerosOffset + unit);
     else if (format.getZero() == ZeroPoint::Float)

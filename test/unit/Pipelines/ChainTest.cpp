@@ -69,7 +69,8 @@ TEST_F(ChainTest, UnknownWordListsTheMethods) {
 TEST_F(ChainTest, UnknownOptionListsTheOptions) {
   EXPECT_EQ(parse("rtn(group=32)"),
             "error: rtn: no such option group, it has bits, clip, "
-            "embedding-bits, except, group-size, head-bits, importance, only, scale-type, "
+            "embedding-bits, except, group-size, head-bits, importance, only, "
+            "scale-type, "
             "scheme, symmetric");
   EXPECT_EQ(parse("verify-normal(bits=4)"),
             "error: verify-normal: no such option bits, it has none");
