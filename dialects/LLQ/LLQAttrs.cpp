@@ -79,6 +79,75 @@ LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 //===----------------------------------------------------------------------===//
+// ScaledAttr
+//===----------------------------------------------------------------------===//
+
+ScaledAttr ScaledAttr::get(TypedAttr source, TypedAttr rows, TypedAttr columns,
+                           TypedAttr clip, int64_t group) {
+  MLIRContext *context = source.getContext();
+  auto type = RankedTensorType::get(
+      cast<ShapedType>(source.getType()).getShape(), Float32Type::get(context));
+  return get(context, type, source, rows, columns, clip, group);
+}
+
+/// Whether the data of `value` lies in a file or a blob.
+static bool isStored(TypedAttr value) {
+  return isa<ExternalAttr, DenseResourceElementsAttr>(value);
+}
+
+LogicalResult ScaledAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 RankedTensorType type, TypedAttr source,
+                                 TypedAttr rows, TypedAttr columns,
+                                 TypedAttr clip, int64_t group) {
+  auto tensor = dyn_cast<RankedTensorType>(source.getType());
+  if (!isStored(source) && !isa<ScaledAttr>(source))
+    return emitError()
+           << "scaled weight needs #llq.external, dense_resource or "
+              "#llq.scaled as source, found "
+           << source;
+  if (!tensor || tensor.getRank() != 2 || !tensor.hasStaticShape() ||
+      !isa<Float16Type, BFloat16Type, Float32Type>(tensor.getElementType()))
+    return emitError() << "scaled weight needs a source matrix of f16, bf16 or "
+                          "f32, found "
+                       << source.getType();
+  Type f32 = Float32Type::get(type.getContext());
+  auto expected = RankedTensorType::get(tensor.getShape(), f32);
+  if (type != expected)
+    return emitError() << "scaled weight has type " << type
+                       << ", its source needs " << expected;
+  if (!rows && !columns && !clip)
+    return emitError() << "scaled weight needs rows, columns or clip";
+  if (group < 0)
+    return emitError() << "scaled weight has a negative group: " << group;
+  if (group && !clip)
+    return emitError() << "scaled weight has a group of " << group
+                       << " without clip";
+  int64_t n = tensor.getDimSize(0), k = tensor.getDimSize(1);
+  // Not divideCeil, whose sum may overflow for a group from a file.
+  int64_t groups = group ? k / group + (k % group != 0) : 1;
+  struct Part {
+    StringLiteral name;
+    TypedAttr value;
+    RankedTensorType type;
+  };
+  for (const Part &part :
+       {Part{"rows", rows, RankedTensorType::get({n}, f32)},
+        Part{"columns", columns, RankedTensorType::get({k}, f32)},
+        Part{"clip", clip, RankedTensorType::get({n, groups}, f32)}}) {
+    if (!part.value)
+      continue;
+    if (!isStored(part.value))
+      return emitError() << "scaled weight needs #llq.external or "
+                            "dense_resource as "
+                         << part.name << ", found " << part.value;
+    if (part.value.getType() != part.type)
+      return emitError() << "scaled weight has " << part.name << " of type "
+                         << part.value.getType() << ", needed is " << part.type;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // DynamicAttr, ArchitectureAttr
 //===----------------------------------------------------------------------===//
 

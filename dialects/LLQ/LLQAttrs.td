@@ -81,6 +81,46 @@ def LLQ_ExternalAttr : LLQ_Attr<"External", "external", [TypedAttrInterface]> {
   let genVerifyDecl = 1;
 }
 
+def LLQ_ScaledAttr : LLQ_Attr<"Scaled", "scaled", [TypedAttrInterface]> {
+  let summary = "A weight whose rows and columns are scaled when it is read";
+  let description = [{
+    `w[n,k] = clamp(source[n,k] * rows[n] * columns[k], -clip[n,g], clip[n,g])`
+    with `g = k / group`; `group = 0` is one group per row, the last group of a
+    row may be shorter. At least one of `rows[N]`, `columns[K]` and
+    `clip[N, ceil(K / group)]` is there, each f32 and stored as a resource blob or
+    a view of a file. Products are rounded to f32, rows first.
+
+    So methods that move scales between layers copy no matrix: the source stays
+    where it is, and all that reads weights sees the values of this one. A source
+    may be scaled itself.
+
+    ```mlir
+    %w = llq.weight #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>,
+                                columns = dense_resource<s> : tensor<4xf32>> : tensor<2x4xf32>
+    ```
+  }];
+  let parameters = (ins
+    AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type,
+    "::mlir::TypedAttr":$source,
+    OptionalParameter<"::mlir::TypedAttr">:$rows,
+    OptionalParameter<"::mlir::TypedAttr">:$columns,
+    OptionalParameter<"::mlir::TypedAttr">:$clip,
+    DefaultValuedParameter<"int64_t", "0">:$group);
+  let assemblyFormat = "`<` struct($source, $rows, $columns, $clip, $group) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The weight `source` with what is given; its type follows.
+    static ScaledAttr get(::mlir::TypedAttr source, ::mlir::TypedAttr rows,
+                          ::mlir::TypedAttr columns,
+                          ::mlir::TypedAttr clip = {}, int64_t group = 0);
+    /// Weights in each group of `clip` but the last of a row, at least 1.
+    int64_t getGroupSize() const {
+      return getGroup() ? getGroup()
+                        : std::max<int64_t>(getType().getDimSize(1), 1);
+    }
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Formats
 //===----------------------------------------------------------------------===//

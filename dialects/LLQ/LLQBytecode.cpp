@@ -23,6 +23,7 @@ enum AttrCode : uint64_t {
   kWeightPart = 0,
   kPacked = 1,
   kPaddedVector = 2,
+  kScaled = 3,
 };
 
 struct LLQBytecodeInterface : BytecodeDialectInterface {
@@ -52,6 +53,16 @@ struct LLQBytecodeInterface : BytecodeDialectInterface {
           writer.writeSignedVarInt(vector.getPadding());
           return success();
         })
+        .Case([&](ScaledAttr scaled) {
+          writer.writeVarInt(kScaled);
+          writer.writeType(scaled.getType());
+          writer.writeAttribute(scaled.getSource());
+          writer.writeOptionalAttribute(scaled.getRows());
+          writer.writeOptionalAttribute(scaled.getColumns());
+          writer.writeOptionalAttribute(scaled.getClip());
+          writer.writeSignedVarInt(scaled.getGroup());
+          return success();
+        })
         .Default([](Attribute) { return failure(); });
   }
 
@@ -66,6 +77,8 @@ struct LLQBytecodeInterface : BytecodeDialectInterface {
       return readPacked(reader);
     case kPaddedVector:
       return readPaddedVector(reader);
+    case kScaled:
+      return readScaled(reader);
     default:
       reader.emitError() << "unknown llq attribute " << code;
       return {};
@@ -102,6 +115,21 @@ private:
         failed(reader.readSignedVarInt(padding)))
       return {};
     return PaddedVectorAttr::get(getContext(), values, padding);
+  }
+
+  Attribute readScaled(DialectBytecodeReader &reader) const {
+    RankedTensorType type;
+    TypedAttr source, rows, columns, clip;
+    int64_t group;
+    if (failed(reader.readType(type)) || failed(reader.readAttribute(source)) ||
+        failed(reader.readOptionalAttribute(rows)) ||
+        failed(reader.readOptionalAttribute(columns)) ||
+        failed(reader.readOptionalAttribute(clip)) ||
+        failed(reader.readSignedVarInt(group)))
+      return {};
+    return ScaledAttr::getChecked([&] { return reader.emitError(); },
+                                  getContext(), type, source, rows, columns,
+                                  clip, group);
   }
 };
 } // namespace

@@ -66,8 +66,9 @@ static bool isWeightData(Attribute value) {
 }
 
 LogicalResult WeightOp::verify() {
-  if (!isWeightData(getValue()))
-    return emitOpError("needs #llq.external or dense_resource, found ")
+  if (!isWeightData(getValue()) && !isa<ScaledAttr>(getValue()))
+    return emitOpError(
+               "needs #llq.external, dense_resource or #llq.scaled, found ")
            << getValue();
   return success();
 }

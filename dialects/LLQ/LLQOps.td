@@ -36,8 +36,9 @@ def LLQ_WeightOp : LLQ_Op<"weight", [Pure,
     AllTypesMatch<["value", "result"]>]> {
   let summary = "A weight in its source type";
   let description = [{
-    Produces a weight that is either a view of a file (`#llq.external`) or a
-    resource blob. Never a `dense` constant: those live as long as the context.
+    Produces a weight that is a view of a file (`#llq.external`), a resource blob,
+    or one of these with scales (`#llq.scaled`). Never a `dense` constant: those
+    live as long as the context.
 
     ```mlir
     %w = llq.weight dense_resource<w> : tensor<256x256xf16>

@@ -191,9 +191,10 @@ uint64_t DryRun::getHeldBytes() {
   uint64_t bytes = 0;
   llvm::DenseSet<Attribute> seen;
   auto add = [&](Attribute value) {
-    auto resource = dyn_cast<DenseResourceElementsAttr>(value);
-    if (resource && seen.insert(resource).second)
-      bytes += getTensorBytes(resource.getType()).value_or(0);
+    value.walk([&](DenseResourceElementsAttr resource) {
+      if (seen.insert(resource).second)
+        bytes += getTensorBytes(resource.getType()).value_or(0);
+    });
   };
   module.walk([&](Operation *op) {
     if (auto weight = dyn_cast<WeightOp>(op))

@@ -40,9 +40,10 @@ llvm::Error llq::embedExternalWeights(ModuleOp module) {
   int64_t count = 0;
   // Equal weights stay one blob: a tied embedding is stored once.
   DenseMap<Attribute, Attribute> embedded;
-  auto embed = [&](Attribute value) -> Attribute {
-    auto external = dyn_cast<ExternalAttr>(value);
-    if (!external || error)
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](ExternalAttr external) -> Attribute {
+    Attribute value = external;
+    if (error)
       return value;
     Attribute &known = embedded[value];
     if (known)
@@ -57,15 +58,13 @@ llvm::Error llq::embedExternalWeights(ModuleOp module) {
     return known = DenseResourceElementsAttr::get(
                external.getType(), "weight." + std::to_string(count++),
                std::move(blob));
-  };
+  });
   module.walk([&](Operation *op) {
     if (auto weight = dyn_cast<WeightOp>(op)) {
-      weight.setValueAttr(cast<TypedAttr>(embed(weight.getValue())));
+      weight.setValueAttr(cast<TypedAttr>(replacer.replace(weight.getValue())));
     } else if (auto quantized = dyn_cast<QuantizedWeightOp>(op)) {
-      NamedAttrList components(quantized.getComponents());
-      for (NamedAttribute component : quantized.getComponents())
-        components.set(component.getName(), embed(component.getValue()));
-      quantized.setComponentsAttr(components.getDictionary(op->getContext()));
+      quantized.setComponentsAttr(
+          cast<DictionaryAttr>(replacer.replace(quantized.getComponents())));
     }
   });
   if (error)

@@ -6,6 +6,10 @@
 
 #include "llq/Support/WeightBlob.h"
 
+#include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/STLExtras.h"
+
+#include <cassert>
 #include <cstddef>
 #include <cstdlib>
 
@@ -23,4 +27,17 @@ llvm::Expected<AsmResourceBlob> llq::allocateBlob(int64_t bytes) {
       ArrayRef<char>(static_cast<char *>(data), bytes), kBlobAlignment,
       [](void *memory, size_t, size_t) { std::free(memory); },
       /*dataIsMutable=*/true);
+}
+
+DenseResourceElementsAttr llq::makeResource(MLIRContext *context,
+                                            ArrayRef<int64_t> shape,
+                                            ArrayRef<float> values,
+                                            StringRef name) {
+  assert(int64_t(values.size()) == llvm::product_of(shape));
+  ArrayRef<char> bytes(reinterpret_cast<const char *>(values.data()),
+                       values.size() * sizeof(float));
+  return DenseResourceElementsAttr::get(
+      RankedTensorType::get(shape, Float32Type::get(context)), name,
+      HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, kBlobAlignment,
+                                                    /*dataIsMutable=*/false));
 }

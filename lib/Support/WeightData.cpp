@@ -11,6 +11,7 @@
 #include "llvm/Support/CheckedArithmetic.h"
 #include "llvm/Support/FormatVariadic.h"
 
+#include <cmath>
 #include <cstring>
 
 using namespace mlir;
@@ -143,7 +144,9 @@ llvm::Expected<WeightReader::View> WeightReader::getView(TypedAttr weight) {
     if (dense.isSplat())
       view.strides.assign(type.getRank(), 0);
   } else {
-    return makeError("weight is neither #llq.external nor a resource");
+    return makeError(isa<ScaledAttr>(weight)
+                         ? "the values of a scaled weight are nowhere in memory"
+                         : "weight is neither #llq.external nor a resource");
   }
   view.data = data.data();
   return view;
@@ -250,8 +253,53 @@ static void forEachRun(ArrayRef<int64_t> shape, ArrayRef<int64_t> strides,
   }
 }
 
+llvm::Error WeightReader::readScaledRows(ScaledAttr weight, int64_t rowBegin,
+                                         int64_t rowEnd,
+                                         MutableArrayRef<float> out) {
+  int64_t rows = rowEnd - rowBegin, columns = weight.getType().getDimSize(1);
+  int64_t length = weight.getGroupSize();
+  llvm::Error error = readRows(weight.getSource(), rowBegin, rowEnd, out);
+  auto read = [&](TypedAttr values, int64_t begin, int64_t end,
+                  int64_t perRow) {
+    std::vector<float> result;
+    if (!values || error)
+      return result;
+    result.resize((end - begin) * perRow);
+    error = readRows(values, begin, end, result);
+    return result;
+  };
+  std::vector<float> rowScales = read(weight.getRows(), rowBegin, rowEnd, 1);
+  std::vector<float> columnScales = read(weight.getColumns(), 0, columns, 1);
+  int64_t groups =
+      weight.getClip()
+          ? cast<ShapedType>(weight.getClip().getType()).getDimSize(1)
+          : 0;
+  std::vector<float> bounds = read(weight.getClip(), rowBegin, rowEnd, groups);
+  if (error)
+    return error;
+  for (int64_t i = 0; i < rows; ++i) {
+    MutableArrayRef<float> row = out.slice(i * columns, columns);
+    if (!rowScales.empty())
+      for (float &value : row)
+        value *= rowScales[i];
+    if (!columnScales.empty())
+      for (auto [value, scale] : llvm::zip_equal(row, columnScales))
+        value *= scale;
+    for (int64_t g = 0; g < groups; ++g) {
+      // The order of arguments keeps a weight that is not a number.
+      float bound = std::fabs(bounds[i * groups + g]);
+      int64_t end = std::min(columns, (g + 1) * length);
+      for (int64_t k = g * length; k < end; ++k)
+        row[k] = std::min(std::max(row[k], -bound), bound);
+    }
+  }
+  return llvm::Error::success();
+}
+
 llvm::Error WeightReader::readRows(TypedAttr weight, int64_t rowBegin,
                                    int64_t rowEnd, MutableArrayRef<float> out) {
+  if (auto scaled = dyn_cast<ScaledAttr>(weight))
+    return readScaledRows(scaled, rowBegin, rowEnd, out);
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();
@@ -338,6 +386,15 @@ llvm::Expected<std::vector<char>> WeightReader::copyBytes(TypedAttr weight) {
 
 llvm::Expected<std::vector<char>>
 WeightReader::copyRows(TypedAttr weight, int64_t rowBegin, int64_t rowEnd) {
+  if (auto scaled = dyn_cast<ScaledAttr>(weight)) {
+    int64_t count = (rowEnd - rowBegin) * scaled.getType().getDimSize(1);
+    std::vector<char> bytes(count * sizeof(float));
+    MutableArrayRef<float> values(reinterpret_cast<float *>(bytes.data()),
+                                  count);
+    if (llvm::Error error = readRows(weight, rowBegin, rowEnd, values))
+      return error;
+    return bytes;
+  }
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();
@@ -399,6 +456,15 @@ static void copyColumnsAs(const char *from, ArrayRef<int64_t> strides,
 llvm::Error WeightReader::copyColumns(TypedAttr weight, int64_t rowBegin,
                                       int64_t rowEnd, int64_t pitch,
                                       char *out) {
+  if (auto scaled = dyn_cast<ScaledAttr>(weight)) {
+    int64_t rows = rowEnd - rowBegin, columns = scaled.getType().getDimSize(1);
+    std::vector<float> values(rows * columns);
+    if (llvm::Error error = readRows(weight, rowBegin, rowEnd, values))
+      return error;
+    copyColumnsAs<float>(reinterpret_cast<const char *>(values.data()),
+                         {columns, 1}, rows, columns, pitch, out);
+    return llvm::Error::success();
+  }
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();

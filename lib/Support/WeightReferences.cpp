@@ -18,12 +18,14 @@ void WeightReferences::forEach(
       [&](DenseResourceElementsAttr attr) { visit(attr); });
 }
 
-WeightReferences::WeightReferences(ModuleOp module) {
-  module.walk([&](Operation *op) {
-    forEach(op, [&](DenseResourceElementsAttr attr) {
-      ++counts[attr.getRawHandle().getResource()];
-    });
+void WeightReferences::add(Operation *op) {
+  forEach(op, [&](DenseResourceElementsAttr attr) {
+    ++counts[attr.getRawHandle().getResource()];
   });
+}
+
+WeightReferences::WeightReferences(ModuleOp module) {
+  module.walk([&](Operation *op) { add(op); });
 }
 
 void WeightReferences::erase(Operation *op) {

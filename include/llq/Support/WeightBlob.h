@@ -8,6 +8,7 @@
 #define LLQ_SUPPORT_WEIGHTBLOB_H
 
 #include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "llvm/Support/Error.h"
 
 namespace llq {
@@ -20,6 +21,13 @@ inline constexpr size_t kBlobAlignment = 16;
 /// Zeroed memory for a resource blob of `bytes` bytes, or an error if there is
 /// not enough.
 llvm::Expected<mlir::AsmResourceBlob> allocateBlob(int64_t bytes);
+
+/// A small f32 tensor as a resource blob, which gets a name like `name` that no
+/// other one has.
+mlir::DenseResourceElementsAttr makeResource(mlir::MLIRContext *context,
+                                             llvm::ArrayRef<int64_t> shape,
+                                             llvm::ArrayRef<float> values,
+                                             llvm::StringRef name);
 
 } // namespace llq
 

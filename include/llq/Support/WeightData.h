@@ -1,8 +1,8 @@
 //===- WeightData.h - Read the values of weights ----------------*- C++ -*-===//
 //
 // The one accessor that hides where a weight is: in a file that
-// `#llq.external` refers to, or in a resource blob. Passes read rows as f32 or
-// raw bytes and never see the difference.
+// `#llq.external` refers to, or in a resource blob, and whether it is scaled on
+// the way. Passes read rows as f32 or raw bytes and never see the difference.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -23,10 +23,11 @@
 
 namespace llq {
 
-/// Reads weights: `#llq.external`, `dense_resource` and (for small constants)
-/// `dense` attributes. Files are mapped once for the lifetime of the reader or
-/// until `release`; size and modification time must still be those of the
-/// import (a recorded time of 0 is not compared). Safe to share among threads.
+/// Reads weights: `#llq.external`, `dense_resource`, `#llq.scaled` and (for
+/// small constants) `dense` attributes. Files are mapped once for the lifetime
+/// of the reader or until `release`; size and modification time must still be
+/// those of the import (a recorded time of 0 is not compared). Safe to share
+/// among threads.
 ///
 /// Every error is one line that names the file or resource and what is wrong.
 class WeightReader {
@@ -51,7 +52,7 @@ public:
 
   /// The bytes of a tensor whose elements are contiguous and row-major, without
   /// copying. They stay valid until `release`, the end of the reader, or a
-  /// change of the resource.
+  /// change of the resource. An error for `#llq.scaled`, which has none.
   llvm::Expected<llvm::ArrayRef<char>> getBytes(mlir::TypedAttr weight);
 
   /// The bytes of any tensor in row-major order, copied.
@@ -77,6 +78,8 @@ public:
 private:
   struct View;
   llvm::Expected<View> getView(mlir::TypedAttr weight);
+  llvm::Error readScaledRows(ScaledAttr weight, int64_t rowBegin,
+                             int64_t rowEnd, llvm::MutableArrayRef<float> out);
   llvm::Expected<llvm::ArrayRef<char>> mapFile(ExternalAttr weight);
 
   std::mutex mutex;

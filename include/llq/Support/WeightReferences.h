@@ -22,8 +22,12 @@ class WeightReferences {
 public:
   explicit WeightReferences(mlir::ModuleOp module);
 
+  /// Counts what `op`, a new op, refers to.
+  void add(mlir::Operation *op);
+
   /// Erases `op`, an unused llq.weight or llq.quantized_weight that was there
-  /// when the references were counted, and frees blobs that only it used.
+  /// when the references were counted or was added, and frees blobs that only
+  /// it used.
   void erase(mlir::Operation *op);
 
 private:

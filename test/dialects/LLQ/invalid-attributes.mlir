@@ -120,3 +120,58 @@ func.func private @f(!llq.quantized<?x4, #llq.uniform<bits = 4, group = 0, zero 
 
 // expected-error@+1 {{quantized weight of 2147483648 x 1024 is too large}}
 func.func private @f(!llq.quantized<2147483648x1024, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>)
+
+// -----
+
+// expected-error@+1 {{scaled weight needs #llq.external, dense_resource or #llq.scaled as source, found dense<1.000000e+00> : tensor<2x4xf32>}}
+func.func private @f() attributes {w = #llq.scaled<source = dense<1.0> : tensor<2x4xf32>, rows = dense_resource<r> : tensor<2xf32>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight needs a source matrix of f16, bf16 or f32, found 'tensor<4xf32>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<4xf32>, rows = dense_resource<r> : tensor<4xf32>> : tensor<4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight needs a source matrix of f16, bf16 or f32, found 'tensor<2x4xi8>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xi8>, rows = dense_resource<r> : tensor<2xf32>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has type 'tensor<2x4xf16>', its source needs 'tensor<2x4xf32>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, rows = dense_resource<r> : tensor<2xf32>> : tensor<2x4xf16>}
+
+// -----
+
+// expected-error@+1 {{scaled weight needs rows, columns or clip}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has a negative group: -1}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, clip = dense_resource<c> : tensor<2x4xf32>, group = -1> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has a group of 2 without clip}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, rows = dense_resource<r> : tensor<2xf32>, group = 2> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight needs #llq.external or dense_resource as rows, found dense<1.000000e+00> : tensor<2xf32>}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, rows = dense<1.0> : tensor<2xf32>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has rows of type 'tensor<4xf32>', needed is 'tensor<2xf32>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, rows = dense_resource<r> : tensor<4xf32>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has columns of type 'tensor<4xf16>', needed is 'tensor<4xf32>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, columns = dense_resource<r> : tensor<4xf16>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{scaled weight has clip of type 'tensor<2x1xf32>', needed is 'tensor<2x2xf32>'}}
+func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, clip = dense_resource<r> : tensor<2x1xf32>, group = 3> : tensor<2x4xf32>}

@@ -8,6 +8,7 @@
 
 #include "llq/Support/WeightData.h"
 #include "llq/Numerics/Float16.h"
+#include "llq/Support/WeightBlob.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/Support/FileUtilities.h"
@@ -111,6 +112,60 @@ TEST_F(WeightData, AnyMatrixInAFile) {
         check(element, {rows, columns}, 2, {1, rows}, rows / 3, rows);
         check(element, {rows, columns}, 2, {columns, 1}, rows / 2, rows / 2);
       }
+}
+
+// Scales and bounds, by all accessors, also of a weight that is scaled already.
+TEST_F(WeightData, ScaledMatrix) {
+  Builder b(&context);
+  constexpr int64_t n = 37, k = 21, group = 8, groups = 3, begin = 5, end = 31;
+  auto f32 = b.getF32Type();
+  Type f16 = b.getF16Type();
+  ExternalAttr source = makeWeight(f16, {n, k}, 2, {1, n});
+  TypedAttr rows = makeWeight(f32, {n}, 4000, {1});
+  TypedAttr columns = makeWeight(f32, {k}, 8000, {1});
+  std::vector<float> bounds;
+  for (int64_t i = 0; i < n * groups; ++i)
+    bounds.push_back(i % 4 ? float(i) : 0.0f);
+  TypedAttr clip = makeResource(&context, {n, groups}, bounds, "clip");
+  TypedAttr scaled = ScaledAttr::get(source, rows, columns, clip, group);
+  TypedAttr twice = ScaledAttr::get(scaled, rows, {});
+
+  std::vector<float> once, again;
+  for (int64_t i = begin; i < end; ++i)
+    for (int64_t j = 0; j < k; ++j) {
+      float row = valueAt(f32, 4000 + 4 * i);
+      float value =
+          valueAt(f16, 2 + 2 * (i + j * n)) * row * valueAt(f32, 8000 + 4 * j);
+      float bound = bounds[i * groups + j / group];
+      once.push_back(std::clamp(value, -bound, bound));
+      again.push_back(once.back() * row);
+    }
+  for (auto &[weight, expected] :
+       {std::pair(scaled, once), std::pair(twice, again)}) {
+    std::vector<float> values(expected.size());
+    ASSERT_FALSE(bool(reader.readRows(weight, begin, end, values)));
+    EXPECT_EQ(values, expected);
+    auto raw = reader.copyRows(weight, begin, end);
+    ASSERT_TRUE(bool(raw));
+    EXPECT_EQ(std::memcmp(raw->data(), expected.data(), raw->size()), 0);
+    EXPECT_EQ(raw->size(), expected.size() * 4);
+    constexpr int64_t pitch = end - begin + 2;
+    std::vector<float> turned(k * pitch, -1.0f);
+    ASSERT_FALSE(bool(reader.copyColumns(
+        weight, begin, end, pitch, reinterpret_cast<char *>(turned.data()))));
+    for (int64_t i = 0; i < end - begin; ++i)
+      for (int64_t j = 0; j < k; ++j)
+        ASSERT_EQ(turned[j * pitch + i], expected[i * k + j]);
+    EXPECT_EQ(turned[pitch - 1], -1.0f);
+    auto all = reader.readAll(weight);
+    ASSERT_TRUE(bool(all));
+    EXPECT_EQ(
+        std::memcmp(&(*all)[begin * k], expected.data(), expected.size() * 4),
+        0);
+  }
+  // Nothing in memory to point at.
+  EXPECT_EQ(llvm::toString(reader.getBytes(scaled).takeError()),
+            "the values of a scaled weight are nowhere in memory");
 }
 
 } // namespace
