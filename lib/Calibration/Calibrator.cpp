@@ -36,6 +36,14 @@ SmallVector<Site> llq::getSites(func::FuncOp forward) {
       sites, [](auto &entry) { return std::move(entry.second); });
 }
 
+StringRef llq::getBlockName(const Site &site) {
+  LinearOp first = site.layers.front();
+  StringRef name = first.getName();
+  if (!name.starts_with("layers."))
+    return {};
+  return name.take_front(name.find('.', StringRef("layers.").size()) + 1);
+}
+
 static int64_t getColumns(Value activation) {
   return cast<ShapedType>(activation.getType()).getDimSize(1);
 }
@@ -92,6 +100,8 @@ Calibrator::Calibrator(func::FuncOp forward, const Samples &samples,
 }
 
 Calibrator::~Calibrator() = default;
+
+int64_t Calibrator::getTokens() const { return impl->samples.tokens; }
 
 Calibrator::State Calibrator::getState() const { return impl->known; }
 

@@ -83,15 +83,24 @@ void llq::attachStatistics(LinearOp layer, const InputStatistics &statistics) {
     ArrayRef<float> values = statistics.*entry.values;
     if (values.empty())
       continue;
-    auto type = RankedTensorType::get(SmallVector<int64_t>(entry.rank, k),
-                                      b.getF32Type());
-    ArrayRef<char> bytes(reinterpret_cast<const char *>(values.data()),
-                         values.size() * sizeof(float));
     entries.set(entry.name,
-                DenseResourceElementsAttr::get(
-                    type, (layer.getName() + "." + entry.name).str(),
-                    HeapAsmResourceBlob::allocateAndCopyWithAlign(
-                        bytes, kBlobAlignment, /*dataIsMutable=*/false)));
+                makeResource(b.getContext(),
+                             SmallVector<int64_t>(entry.rank, k), values,
+                             (layer.getName() + "." + entry.name).str()));
   }
   layer->setAttr(kStatsAttr, entries.getDictionary(layer.getContext()));
+}
+
+void llq::divideInputs(InputStatistics &statistics, ArrayRef<float> factors) {
+  size_t k = factors.size();
+  auto divideRows = [&](std::vector<float> &values) {
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] /= factors[i % k];
+  };
+  for (std::vector<float> *values :
+       {&statistics.absMax, &statistics.meanAbs, &statistics.meanSquare,
+        &statistics.meanSquare, &statistics.secondMoment, &statistics.inputs})
+    divideRows(*values);
+  for (size_t i = 0; i < statistics.secondMoment.size(); ++i)
+    statistics.secondMoment[i] /= factors[i / k];
 }

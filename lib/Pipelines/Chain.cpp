@@ -29,10 +29,27 @@ static const PassRegistryEntry *lookup(const std::string &argument) {
   return PassPipelineInfo::lookup(argument);
 }
 
+/// Passes that a chain knows by the name of a method.
+static constexpr std::pair<StringLiteral, StringLiteral> kRewrites[] = {
+    {"smoothquant", "llq-smooth"},
+};
+
 static const PassRegistryEntry *lookupWord(StringRef word) {
+  for (auto [name, argument] : kRewrites)
+    if (word == name)
+      return lookup(argument.str());
   if (const PassRegistryEntry *entry = lookup(("llq-quantize-" + word).str()))
     return entry;
   return lookup(("llq-" + word).str());
+}
+
+/// What a chain may begin with, for a message.
+static std::string listWords() {
+  SmallVector<std::string> words = getMethodNames();
+  for (auto [name, argument] : kRewrites)
+    words.push_back(name.str());
+  llvm::sort(words);
+  return llvm::join(words, ", ");
 }
 
 /// The names of the options that a pass prints with their defaults.
@@ -141,8 +158,7 @@ llvm::Expected<std::string> ChainParser::parseWord() {
                      text.take_front(16) + "'");
   const PassRegistryEntry *entry = lookupWord(word);
   if (!entry)
-    return makeError("unknown method '" + word +
-                     "', known: " + llvm::join(getMethodNames(), ", "));
+    return makeError("unknown method '" + word + "', known: " + listWords());
 
   std::string options;
   skipBlanks();
@@ -184,8 +200,7 @@ llvm::Expected<std::string> ChainParser::parse() {
     words.push_back(std::move(*word));
   }
   if (words.empty())
-    return makeError("expected a chain of methods, known: " +
-                     llvm::join(getMethodNames(), ", "));
+    return makeError("expected a chain of methods, known: " + listWords());
   return llvm::join(words, ",");
 }
 

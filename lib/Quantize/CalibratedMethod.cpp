@@ -60,15 +60,6 @@ private:
 };
 } // namespace
 
-/// `layers.3.` of `layers.3.mlp.up_proj`; empty for the head.
-static StringRef getBlockName(const Site &site) {
-  LinearOp first = site.layers.front();
-  StringRef name = first.getName();
-  if (!name.starts_with("layers."))
-    return {};
-  return name.take_front(name.find('.', StringRef("layers.").size()) + 1);
-}
-
 LogicalResult
 CalibratedQuantizer::assignSites(func::FuncOp forward,
                                  ArrayRef<SelectedWeight> selection) {

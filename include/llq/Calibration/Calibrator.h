@@ -36,6 +36,10 @@ struct Site {
 /// The sites of a model in normal form, in network order.
 llvm::SmallVector<Site> getSites(mlir::func::FuncOp forward);
 
+/// `layers.3.` if the layers of the site are `layers.3.mlp.up_proj` and others
+/// of that decoder block; empty for the head.
+llvm::StringRef getBlockName(const Site &site);
+
 /// Activations x[tokens, columns] of consecutive tokens of a sample.
 struct ActivationRows {
   const float *data;
@@ -73,6 +77,9 @@ public:
   using State = std::shared_ptr<const Activations>;
   State getState() const;
   void setState(State state);
+
+  /// Tokens of all samples.
+  int64_t getTokens() const;
 
   /// Most bytes of activations that are kept at any site of `sites`.
   static int64_t getActivationBytes(llvm::ArrayRef<Site> sites,

@@ -12,13 +12,12 @@
 
 namespace llq {
 
-/// Moves `calibrator` on to `site` and returns the statistics of its inputs.
-/// Emits an error at the site's first layer, also for an input that is NaN or
-/// infinite.
-mlir::FailureOr<InputStatistics> collectStatistics(Calibrator &calibrator,
-                                                   const Site &site,
-                                                   bool secondMoment,
-                                                   ThreadPool &pool);
+/// Moves `calibrator` on to `site` and returns the statistics of its inputs,
+/// and the inputs of up to `sampleTokens` tokens. Emits an error at the site's
+/// first layer, also for an input that is NaN or infinite.
+mlir::FailureOr<InputStatistics>
+collectStatistics(Calibrator &calibrator, const Site &site, bool secondMoment,
+                  ThreadPool &pool, int64_t sampleTokens = 0);
 
 } // namespace llq
 

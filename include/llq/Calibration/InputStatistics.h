@@ -22,6 +22,8 @@ struct InputStatistics {
   std::vector<float> absMax;     ///< max_t |x[t,k]|
   std::vector<float> meanAbs;    ///< mean_t |x[t,k]|
   std::vector<float> meanSquare; ///< mean_t x[t,k]^2
+  /// Inputs x[*,K] of tokens at equal distances; empty if nobody asked.
+  std::vector<float> inputs;
 };
 
 /// Reads `llq.stats` of a layer with K inputs: a dictionary {tokens, abs_max,
@@ -32,6 +34,9 @@ mlir::FailureOr<InputStatistics> readStatistics(LinearOp layer);
 
 /// Attaches `statistics` to `layer` as `llq.stats`.
 void attachStatistics(LinearOp layer, const InputStatistics &statistics);
+
+/// The statistics of x[t,k] / factors[k].
+void divideInputs(InputStatistics &statistics, llvm::ArrayRef<float> factors);
 
 } // namespace llq
 

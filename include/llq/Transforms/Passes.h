@@ -8,6 +8,8 @@
 #define LLQ_TRANSFORMS_PASSES_H
 
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Support/BoundedInt.h"
+#include "llq/Transforms/SmoothingStrength.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"

@@ -71,6 +71,51 @@ def DequantizePass : Pass<"llq-dequantize", "::mlir::ModuleOp"> {
   ];
 }
 
+def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
+  let summary = "Move outliers of activations to the weights that meet them";
+  let description = [{
+    Xiao et al., SmoothQuant, arXiv 2211.10438. For q, k and v behind a
+    normalization, and gate and up behind the other one, channel `k` of their
+    common input is divided by `s[k]` and column `k` of their weights multiplied by
+    it: the same function, whose activations have fewer outliers.
+    `s[k] = max(1e-5, a[k]^alpha / w[k]^(1-alpha))`, where `a[k]` is the largest
+    magnitude of the channel over all calibration tokens of the model as it is, and
+    `w[k]` that of the column over all layers of the site. A channel that never
+    fires has `s = 1`.
+
+    The normalization's weight becomes `weight[k] / s[k]`; columns are scaled where
+    weights are read (`#llq.scaled`). Inputs are those of the module's calibration
+    samples (`llq-load-calibration`), or `llq.stats` of the layers, which become
+    those of the new inputs.
+
+    It precedes what quantizes, e.g. in a chain
+    `smoothquant(alpha=0.85) rtn(bits=8,group-size=0,scheme=signed)`. The fewer the
+    bits, the smaller the best `alpha`. `alpha=search` tries 0, 0.05, ..., 1 for each
+    site and takes the one for which `|Q(x/s) Q(W diag s)^T - x W^T|^2` is least, a
+    mean over `sample-tokens` calibration tokens, with `bits` bits for each token
+    and each row.
+
+    ```mlir
+    // a = 2, 16, 2; w = 1, 0.25, 1; alpha = 0.5: s = 1.414, 8, 1.414
+    %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x3xf32>, tensor<3xf32>
+    %w = llq.weight dense_resource<w> : tensor<2x3xf32>
+    %y = llq.linear "layers.0.self_attn.q_proj" %n, %w : tensor<?x3xf32>, tensor<2x3xf32> -> tensor<?x2xf32>
+    // becomes
+    %n = llq.rms_norm %x, %h {epsilon = 1.0e-05 : f32} : tensor<?x3xf32>, tensor<3xf32>
+    %w = llq.weight #llq.scaled<source = dense_resource<w> : tensor<2x3xf32>, columns = dense_resource<s> : tensor<3xf32>> : tensor<2x3xf32>
+    ```
+  }];
+  let options = [
+    Option<"alpha", "alpha", "::llq::SmoothingStrength",
+      "::llq::SmoothingStrength()",
+      "How much of the outliers goes to the weights: 0 to 1, or search">,
+    Option<"bits", "bits", "::llq::BoundedInt<2, 8>", "8",
+      "Bits of weights and activations that a search assumes">,
+    Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "512",
+      "Calibration tokens that a search measures with">,
+  ];
+}
+
 //===----------------------------------------------------------------------===//
 // Accuracy
 //===----------------------------------------------------------------------===//

@@ -48,6 +48,14 @@ TEST_F(ChainTest, OtherPassesByTheirVerb) {
   EXPECT_EQ(parse("rtn set-cache"), "llq-quantize-rtn,llq-set-cache");
 }
 
+TEST_F(ChainTest, RewritesByTheirMethod) {
+  EXPECT_EQ(parse("smoothquant(alpha=0.5) rtn(bits=8)"),
+            "llq-smooth{alpha=0.5},llq-quantize-rtn{bits=8}");
+  EXPECT_EQ(parse("smoothquant(alpha=2)"),
+            "error: smoothquant: alpha: '2' is neither 'search' nor a number "
+            "from 0 to 1");
+}
+
 TEST_F(ChainTest, Lists) {
   EXPECT_EQ(parse("rtn(only=*.q_proj,*.k_proj,bits=3)"),
             "llq-quantize-rtn{only=*.q_proj,*.k_proj bits=3}");
@@ -58,6 +66,8 @@ TEST_F(ChainTest, Lists) {
 TEST_F(ChainTest, UnknownWordListsTheMethods) {
   llvm::SmallVector<std::string> methods = getMethodNames();
   EXPECT_TRUE(llvm::is_contained(methods, "rtn"));
+  methods.push_back("smoothquant");
+  llvm::sort(methods);
   std::string known = ", known: " + llvm::join(methods, ", ");
   EXPECT_EQ(parse("rtm(bits=4)"), "error: unknown method 'rtm'" + known);
   EXPECT_EQ(parse("rtn canonicalize"),

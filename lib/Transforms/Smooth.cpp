@@ -1,0 +1,229 @@
+//===- Smooth.cpp - Outliers from activations to weights ------------------===//
+//
+// Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization
+// for Large Language Models", arXiv 2211.10438. The arithmetic is in
+// llq/Numerics/SmoothQuant.h.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Calibration/CollectStatistics.h"
+#include "llq/Numerics/SmoothQuant.h"
+#include "llq/Transforms/FoldScales.h"
+#include "llq/Transforms/Passes.h"
+
+#include "mlir/IR/Remarks.h"
+
+using namespace mlir;
+
+namespace llq {
+#define GEN_PASS_DEF_SMOOTHPASS
+#include "llq/Transforms/Passes.h.inc"
+
+namespace {
+/// Strengths that a search tries: 0, 0.05, ... 1.
+constexpr int kStrengths = 21;
+/// Rows of a weight that are read at once.
+constexpr int64_t kRows = 512;
+
+class Smoother {
+public:
+  Smoother(ModuleOp module, func::FuncOp forward, SmoothingStrength strength,
+           unsigned bits, int64_t sampleTokens)
+      : module(module), forward(forward), strength(strength), bits(bits),
+        sampleTokens(sampleTokens), folder(module),
+        pool(module.getContext()->getNumThreads()) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult collectSites();
+  LogicalResult collectInputs();
+  FailureOr<numerics::Smoothing> choose(const Site &site,
+                                        const InputStatistics &inputs);
+
+  ModuleOp module;
+  func::FuncOp forward;
+  SmoothingStrength strength;
+  unsigned bits;
+  int64_t sampleTokens;
+  ScaleFolder folder;
+  ThreadPool pool;
+  WeightReader reader;
+  SmallVector<Site> sites;
+  std::vector<InputStatistics> inputs; ///< of each site
+};
+} // namespace
+
+static InFlightDiagnostic emitLayerError(LinearOp layer) {
+  return layer.emitOpError("\"") << layer.getName() << "\" ";
+}
+
+/// Emits an error if the scales of `site`, behind a normalization, have nowhere
+/// to go.
+static LogicalResult verifySite(const Site &site) {
+  for (LinearOp layer : site.layers) {
+    bool activations = isa<QuantizedType>(layer.getInput().getType());
+    if (isScalable(layer) && !activations)
+      continue;
+    InFlightDiagnostic error =
+        emitLayerError(layer)
+        << (activations ? "has quantized activations" : "is quantized")
+        << " already";
+    error.attachNote() << "run llq-smooth in front of what quantizes";
+    return error;
+  }
+  for (Operation *user : site.input.getUsers())
+    if (!llvm::is_contained(site.layers, user)) {
+      InFlightDiagnostic error = site.input.getDefiningOp()->emitOpError(
+          "has a result that other ops than linear layers read, its scales "
+          "cannot be folded");
+      error.attachNote(user->getLoc()) << "it is read here";
+      return error;
+    }
+  if (isFoldable(site))
+    return success();
+  return site.input.getDefiningOp()->emitOpError(
+      "has a weight that is not an llq.weight");
+}
+
+LogicalResult Smoother::collectSites() {
+  for (Site &site : getSites(forward)) {
+    bool isHead = llvm::any_of(site.layers, [](LinearOp layer) {
+      return layer.getName() == kHeadName;
+    });
+    if (isHead || !site.input.getDefiningOp<RMSNormOp>())
+      continue;
+    if (failed(verifySite(site)))
+      return failure();
+    sites.push_back(std::move(site));
+  }
+  if (sites.empty())
+    return module.emitError(
+        "llq-smooth: found no llq.linear behind an "
+        "llq.rms_norm, the normal form of a model is needed");
+  return success();
+}
+
+LogicalResult Smoother::collectInputs() {
+  bool stored = llvm::all_of(sites, [](const Site &site) {
+    return LinearOp(site.layers.front())->hasAttr(kStatsAttr);
+  });
+  // Statistics of a layer hold no inputs to measure a search with.
+  if (stored && strength.alpha) {
+    for (const Site &site : sites) {
+      FailureOr<InputStatistics> found = readStatistics(site.layers.front());
+      if (failed(found))
+        return failure();
+      inputs.push_back(std::move(*found));
+    }
+    return success();
+  }
+  FailureOr<Samples> samples = getSamples(module);
+  if (failed(samples))
+    return failure();
+  Calibrator calibrator(forward, *samples, pool);
+  for (const Site &site : sites) {
+    FailureOr<InputStatistics> found =
+        collectStatistics(calibrator, site, /*secondMoment=*/false, pool,
+                          strength.alpha ? 0 : sampleTokens);
+    if (failed(found))
+      return failure();
+    inputs.push_back(std::move(*found));
+  }
+  return success();
+}
+
+FailureOr<numerics::Smoothing> Smoother::choose(const Site &site,
+                                                const InputStatistics &inputs) {
+  int64_t columns = inputs.absMax.size();
+  std::vector<float> weightMax(columns, 0.0f);
+  // A search reads the weights again and again, and needs them all.
+  std::vector<std::vector<float>> weights;
+  SmallVector<numerics::SiteLayer, 3> layers;
+  for (LinearOp layer : site.layers) {
+    TypedAttr weight = layer.getWeight().getDefiningOp<WeightOp>().getValue();
+    int64_t rows = cast<ShapedType>(weight.getType()).getDimSize(0);
+    int64_t step = strength.alpha ? std::min(rows, kRows) : rows;
+    std::vector<float> values(step * columns);
+    for (int64_t begin = 0; begin < rows; begin += step) {
+      int64_t count = std::min(step, rows - begin);
+      MutableArrayRef<float> block(values.data(), count * columns);
+      if (llvm::Error error =
+              reader.readRows(weight, begin, begin + count, block))
+        return emitLayerError(layer) << llvm::toString(std::move(error));
+      numerics::addColumnMaxima(block.data(), count, weightMax);
+    }
+    if (!strength.alpha) {
+      layers.push_back({values.data(), rows});
+      weights.push_back(std::move(values));
+    }
+  }
+  reader.release();
+  if (strength.alpha)
+    return numerics::Smoothing{
+        *strength.alpha,
+        numerics::smoothingFactors(inputs.absMax, weightMax, *strength.alpha),
+        {}};
+
+  numerics::UniformGridOptions grid;
+  grid.bits = bits;
+  grid.groupSize = 0;
+  grid.scheme = numerics::GridScheme::Signed;
+  numerics::ActivationOptions activations{bits, /*isStatic=*/false};
+  std::vector<double> strengths;
+  for (int i = 0; i < kStrengths; ++i)
+    strengths.push_back(double(i) / (kStrengths - 1));
+  return numerics::searchSmoothing(
+      inputs.absMax, weightMax, strengths, [&](std::span<const float> factors) {
+        return numerics::smoothingCost(layers, inputs.inputs, inputs.absMax,
+                                       factors, grid, activations, pool);
+      });
+}
+
+LogicalResult Smoother::run() {
+  if (failed(collectSites()) || failed(collectInputs()))
+    return failure();
+  for (auto [site, statistics] : llvm::zip_equal(sites, inputs)) {
+    FailureOr<numerics::Smoothing> smoothing = choose(site, statistics);
+    if (failed(smoothing) || failed(folder.fold(site, smoothing->factors)))
+      return failure();
+    LinearOp layer = site.layers.front();
+    remark::analysis(
+        layer.getLoc(),
+        remark::RemarkOpts::name("Smoothed").category("llq-smooth"))
+        << remark::metric("Layer", layer.getName())
+        << remark::metric("Alpha", smoothing->alpha)
+        << remark::metric("LargestFactor",
+                          *llvm::max_element(smoothing->factors));
+  }
+  return success();
+}
+
+namespace {
+struct SmoothPass : impl::SmoothPassBase<SmoothPass> {
+  using Base::Base;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerCalibrationDialects(registry);
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    // A dry run looks at formats, which stay.
+    if (module->hasAttr(kSketchAttr))
+      return;
+    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
+    if (!forward || !llvm::hasSingleElement(forward.getBody())) {
+      module.emitError("has no function @forward of one block");
+      return signalPassFailure();
+    }
+    Smoother smoother(module, forward, alpha, unsigned(int64_t(bits)),
+                      sampleTokens);
+    if (failed(smoother.run()))
+      signalPassFailure();
+  }
+};
+} // namespace
+} // namespace llq
