@@ -160,7 +160,8 @@ static LogicalResult tieBits(ArrayRef<WeightUse> uses,
 }
 
 FailureOr<SmallVector<SelectedWeight>>
-llq::selectWeights(ModuleOp module, const WeightOptions &options) {
+llq::selectWeights(ModuleOp module, const WeightOptions &options,
+                   bool report) {
   SmallVector<WeightUse> uses = collectUses(module);
   if (uses.empty())
     return emitOptionError(module, options)
@@ -189,11 +190,12 @@ llq::selectWeights(ModuleOp module, const WeightOptions &options) {
   llvm::MapVector<std::pair<Attribute, int64_t>, SelectedWeight> selected;
   for (auto [use, useBits] : llvm::zip_equal(uses, bits)) {
     if (useBits == 0) {
-      remark::missed(
-          use.op->getLoc(),
-          remark::RemarkOpts::name("NotQuantized").category(category))
-          << remark::metric("Layer", use.name)
-          << remark::reason("it keeps its source type");
+      if (report)
+        remark::missed(
+            use.op->getLoc(),
+            remark::RemarkOpts::name("NotQuantized").category(category))
+            << remark::metric("Layer", use.name)
+            << remark::reason("it keeps its source type");
       continue;
     }
     TypedAttr source = getSource(use);

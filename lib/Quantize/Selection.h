@@ -26,10 +26,11 @@ struct SelectedWeight {
 };
 
 /// The weights that `options` choose, in network order. Layers that are left
-/// alone get a remark; anything else that keeps a layer from being quantized is
-/// an error.
+/// alone get a remark, if `report`; anything else that keeps a layer from being
+/// quantized is an error.
 mlir::FailureOr<llvm::SmallVector<SelectedWeight>>
-selectWeights(mlir::ModuleOp module, const WeightOptions &options);
+selectWeights(mlir::ModuleOp module, const WeightOptions &options,
+              bool report = true);
 
 } // namespace llq
 

@@ -129,6 +129,17 @@ TEST_F(FoldScalesTest, SmoothTwiceAndSearched) {
   expectLogits(expected);
 }
 
+// Also behind gated activations and grouped-query attention, whose scales go to
+// rows.
+TEST_F(FoldScalesTest, AWQScalesKeepTheFunction) {
+  std::vector<float> expected = getLogits();
+  attachSamples();
+  run("builtin.module(llq-quantize-awq{bits=3 group-size=0 clip-search=false "
+      "rounding=none gqa=true})");
+  EXPECT_GE(countScaled(), 7);
+  expectLogits(expected);
+}
+
 // All four kinds of sites, with factors that nothing smooths.
 TEST_F(FoldScalesTest, EverySite) {
   std::vector<float> expected = getLogits();
