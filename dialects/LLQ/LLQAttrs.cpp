@@ -148,7 +148,7 @@ LogicalResult ScaledAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 //===----------------------------------------------------------------------===//
-// DynamicAttr, ArchitectureAttr
+// DynamicAttr, StaticAttr, ArchitectureAttr
 //===----------------------------------------------------------------------===//
 
 LogicalResult DynamicAttr::verify(function_ref<InFlightDiagnostic()> emitError,
@@ -157,6 +157,18 @@ LogicalResult DynamicAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "activation bits are 2 to 8, found " << bits;
   if (group < 0)
     return emitError() << "activation group is negative: " << group;
+  return success();
+}
+
+LogicalResult StaticAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t bits, FloatAttr scale) {
+  if (bits < 2 || bits > 8)
+    return emitError() << "activation bits are 2 to 8, found " << bits;
+  if (!scale.getType().isF32())
+    return emitError() << "activation scale is an f32, found " << scale;
+  if (!scale.getValue().isFiniteNonZero() || scale.getValue().isNegative())
+    return emitError() << "activation scale is positive and finite, found "
+                       << scale;
   return success();
 }
 

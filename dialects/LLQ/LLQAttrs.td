@@ -165,15 +165,37 @@ def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
 def LLQ_DynamicAttr : LLQ_Attr<"Dynamic", "dynamic"> {
   let summary = "Activations quantized at run time, symmetric, per group";
   let description = [{
-    `x[t,k] = scale[t,g] * code[t,k]` with `g = k / group`,
-    `scale = max|x| / (2^(bits-1) - 1)` in f32 over the group, codes signed and
-    rounded to nearest even. `group = 0` is one scale per token.
+    `x[t,k] = scale[t,g] * code[t,k]` with `g = k / group`, codes signed, of
+    magnitude up to `Q = 2^(bits-1) - 1` and rounded to nearest even after a true
+    division; scales are f32:
+    - `group = 0`: one scale per token, `scale = max(1e-5, max|x|) / Q`;
+    - otherwise one per group of columns, `scale = max|x| / Q`. Codes and scale of
+      a group whose scale is below the least normal f32 are zero.
+
+    A token of zeros has codes of zero either way.
 
     ```mlir
     #llq.dynamic<bits = 8, group = 32>
     ```
   }];
   let parameters = (ins "int64_t":$bits, "int64_t":$group);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def LLQ_StaticAttr : LLQ_Attr<"Static", "static"> {
+  let summary = "Activations quantized with a scale known beforehand";
+  let description = [{
+    `x[t,k] = scale * code[t,k]` with one f32 `scale` for all tokens, positive and
+    finite, which calibration has found. Codes are signed, of magnitude up to
+    `2^(bits-1) - 1`, rounded to nearest even after a true division; what lies
+    beyond the largest code is clamped to it.
+
+    ```mlir
+    #llq.static<bits = 8, scale = 1.250000e-01 : f32>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, "::mlir::FloatAttr":$scale);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -43,7 +43,7 @@ QuantizedType::verify(function_ref<InFlightDiagnostic()> emitError,
                        << shape.size();
   if (shape[1] <= 0)
     return emitError() << "quantized type needs a positive number of columns";
-  if (isa<DynamicAttr>(format)) {
+  if (isa_and_nonnull<DynamicAttr, StaticAttr>(format)) {
     if (!ShapedType::isDynamic(shape[0]))
       return emitError()
              << "activations need a dynamic number of rows, written `?`";
@@ -51,8 +51,8 @@ QuantizedType::verify(function_ref<InFlightDiagnostic()> emitError,
   }
   auto weightFormat = dyn_cast_or_null<WeightFormatInterface>(format);
   if (!weightFormat)
-    return emitError() << "quantized type needs a weight format or "
-                          "#llq.dynamic, found "
+    return emitError() << "quantized type needs a weight format, "
+                          "#llq.dynamic or #llq.static, found "
                        << format;
   if (shape[0] <= 0)
     return emitError() << "quantized weight needs a positive number of rows";

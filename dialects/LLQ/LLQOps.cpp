@@ -110,7 +110,8 @@ LogicalResult DequantizeOp::verify() {
 
 LogicalResult QuantizeActivationOp::verify() {
   if (!getType().isActivation())
-    return emitOpError("needs a result in #llq.dynamic, found ") << getType();
+    return emitOpError("needs quantized activations as result, found ")
+           << getType();
   if (getColumns(getInput()) != getType().getColumns())
     return emitOpError("changes the number of columns");
   return success();
@@ -144,7 +145,7 @@ LogicalResult LinearOp::verify() {
   auto [n, k] = getMatrixShape(getWeight().getType());
   if (auto input = dyn_cast<QuantizedType>(getInput().getType());
       input && !input.isActivation())
-    return emitOpError("needs quantized activations in #llq.dynamic as input");
+    return emitOpError("needs quantized activations as input, found a weight");
   if (getColumns(getInput()) != k)
     return emitOpError("\"")
            << getName() << "\" has an input of " << getColumns(getInput())

@@ -84,8 +84,8 @@ def LLQ_DequantizeOp : LLQ_Op<"dequantize", [Pure]> {
 def LLQ_QuantizeActivationOp : LLQ_Op<"quantize_activation", [Pure]> {
   let summary = "Quantize activations at run time";
   let description = [{
-    `codes[t,k] = round(x[t,k] / scale[t,g])` with the scale of the result's
-    `#llq.dynamic` format.
+    `codes[t,k] = round(x[t,k] / scale[t,g])` with the scale that the result's
+    format, `#llq.dynamic` or `#llq.static`, says.
 
     ```mlir
     %q = llq.quantize_activation %x

@@ -15,7 +15,7 @@ def LLQ_QuantizedType : TypeDef<LLQ_Dialect, "Quantized"> {
   let description = [{
     `shape` is the logical shape: `[N, K]` for a weight, `[?, K]` for activations
     of a dynamic number of tokens. `format` says how it is stored: a weight format
-    (an attribute with `WeightFormatInterface`) or `#llq.dynamic`.
+    (an attribute with `WeightFormatInterface`), `#llq.dynamic` or `#llq.static`.
 
     ```mlir
     !llq.quantized<4096x14336, #llq.uniform<bits = 4, group = 128, zero = int, scale = f16>>

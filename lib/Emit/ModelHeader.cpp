@@ -50,6 +50,23 @@ static int64_t getStoredBytes(Type type) {
   return tensor.getNumElements() * tensor.getElementTypeBitWidth() / 8;
 }
 
+/// How a product reads its activations, from its kernel's name: `int8` (groups
+/// of 32), `int8 per token` or `int8 static`; empty for f32 and other kernels.
+static std::string getAccuracy(StringRef kernel) {
+  SmallVector<StringRef> parts;
+  kernel.split(parts, '_');
+  if (parts.front() != "linear")
+    return {};
+  for (auto [prefix, suffix] : {std::pair<StringRef, StringRef>("int", ""),
+                                {"token", " per token"},
+                                {"static", " static"}})
+    for (StringRef part : parts)
+      if (unsigned bits;
+          part.consume_front(prefix) && !part.getAsInteger(10, bits))
+        return ("int" + Twine(bits) + suffix).str();
+  return {};
+}
+
 void ModelHeader::collectLayers() {
   for (const WeightSegment &weight : weights) {
     BufferOp buffer = weight.buffer;
@@ -57,9 +74,11 @@ void ModelHeader::collectLayers() {
     if (!packed)
       continue;
     // What the dispatches that read the weight say of it.
-    bool int8 = llvm::any_of(buffer->getUsers(), [](Operation *user) {
-      return cast<DispatchOp>(user).getKernel().contains("_int8");
-    });
+    std::string accuracy = "exact";
+    for (Operation *user : buffer->getUsers())
+      if (std::string found = getAccuracy(cast<DispatchOp>(user).getKernel());
+          !found.empty())
+        accuracy = found;
     for (WeightPartAttr part : packed.getParts()) {
       auto [rows, columns] =
           isa<QuantizedType>(part.getType())
@@ -68,7 +87,7 @@ void ModelHeader::collectLayers() {
               : std::pair(cast<ShapedType>(part.getType()).getDimSize(0),
                           cast<ShapedType>(part.getType()).getDimSize(1));
       layers.push_back({part, rows, columns, getStoredBytes(part.getType()),
-                        int8,
+                        accuracy,
                         part.getName().getValue().starts_with("layers.")});
     }
   }
@@ -188,7 +207,7 @@ std::vector<char> ModelHeader::build() {
         builder, builder.CreateString(layer.part.getName().str()), layer.rows,
         layer.columns,
         builder.CreateString(getFormatText(layer.part.getType())), layer.bytes,
-        builder.CreateString(layer.int8 ? "int8" : "exact"),
+        builder.CreateString(layer.accuracy),
         builder.CreateString(toJSON(layer.part.getMethod())), layer.inBlock));
   std::vector<flatbuffers::Offset<fb::Weight>> weightOffsets;
   for (WeightSegment &weight : weights)

@@ -57,7 +57,8 @@ private:
   struct Layer {
     WeightPartAttr part;
     int64_t rows, columns, bytes;
-    bool int8, inBlock;
+    std::string accuracy;
+    bool inBlock;
   };
   void collectLayers();
   flatbuffers::Offset<llqrt::fb::Target>

@@ -5,9 +5,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Reference/Forward.h"
+#include "llq/Numerics/ActivationGrid.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -145,9 +147,17 @@ llvm::Error ReferenceModel::Call::run(LinearOp op) {
 /// The values that quantized activations stand for.
 void ReferenceModel::Call::run(QuantizeActivationOp op) {
   Matrix x = values[op.getInput()];
+  if (auto format = dyn_cast<StaticAttr>(op.getType().getFormat())) {
+    float scale = format.getScale().getValue().convertToFloat();
+    auto most = float(numerics::largestActivationCode(format.getBits()));
+    for (float &value : x.values)
+      value = scale * std::nearbyint(std::clamp(value / scale, -most, most));
+    values[op.getResult()] = std::move(x);
+    return;
+  }
   auto format = cast<DynamicAttr>(op.getType().getFormat());
   int64_t group = format.getGroup() ? format.getGroup() : x.columns;
-  auto largest = float((1 << (format.getBits() - 1)) - 1);
+  auto largest = float(numerics::largestActivationCode(format.getBits()));
   for (int64_t t = 0; t < x.rows; ++t)
     for (int64_t begin = 0; begin < x.columns; begin += group) {
       MutableArrayRef<float> part(x.row(t) + begin,
@@ -155,7 +165,9 @@ void ReferenceModel::Call::run(QuantizeActivationOp op) {
       float highest = 0;
       for (float value : part)
         highest = std::max(highest, std::abs(value));
-      float scale = highest / largest;
+      float scale = format.getGroup()
+                        ? highest / largest
+                        : numerics::activationScale(highest, format.getBits());
       for (float &value : part)
         value = scale == 0 ? 0 : scale * std::nearbyint(value / scale);
     }

@@ -4,6 +4,7 @@
 
 !q = !llq.quantized<40x40, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>
 !a = !llq.quantized<?x40, #llq.dynamic<bits = 6, group = 0>>
+!s = !llq.quantized<?x40, #llq.static<bits = 8, scale = 0.5 : f32>>
 
 // EXACT-LABEL: @forward
 // EXACT-NOT: quantize_activation %{{.*}}group = 32
@@ -29,5 +30,10 @@ func.func @forward(%x: tensor<?x40xf32>, %f: tensor<40x40xf32>) -> tensor<?x40xf
   // CHECK-NEXT: llq.linear "six" %[[B]],
   %a = llq.quantize_activation %v : tensor<?x40xf32> -> !a
   %y = llq.linear "six" %a, %w : !a, !q -> tensor<?x40xf32>
-  return %y : tensor<?x40xf32>
+  // CHECK: %[[C:.*]] = llq.quantize_activation %{{.*}} : tensor<?x40xf32> -> <?x40, #llq.static<bits = 8, scale = 5.000000e-01 : f32>>
+  // CHECK-NEXT: llq.linear "static" %[[C]],
+  // CHECK-NEXT: return
+  %b = llq.quantize_activation %y : tensor<?x40xf32> -> !s
+  %z = llq.linear "static" %b, %w : !s, !q -> tensor<?x40xf32>
+  return %z : tensor<?x40xf32>
 }

@@ -150,7 +150,7 @@ void RopeAppendEmitter::append(Value from, Value block, Value slot, bool key) {
       largest =
           b.maxf(largest, math::AbsFOp::create(b, b.load(type, from, 4 * d)));
     Value scale;
-    std::tie(scale, divisor) = b.int8Scale(b.maxLanes(largest));
+    std::tie(scale, divisor) = b.groupScale(b.maxLanes(largest), 127);
     b.store(scale, b.advance(block, b.mul(slot, 4)),
             key ? layout.keyScales : layout.valueScales);
   }

@@ -90,6 +90,7 @@ public:
     blocksOffset = layout.codesOffset;
     blockBytes = layout.blockBytes;
     maxCode = (1 << format.getBits()) - 1;
+    integerZeros = format.getZero() != ZeroPoint::Float;
   }
 
   SmallVector<Value> codes(KernelBuilder &b, Value tile, Value block,

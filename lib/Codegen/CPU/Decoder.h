@@ -37,6 +37,8 @@ public:
   int64_t blockBytes = 0;
   /// Largest code; 0 if the format has no integer codes.
   int64_t maxCode = 0;
+  /// Whether zero points are integers.
+  bool integerZeros = false;
 
   int64_t getUnits() const {
     return (blocks * 32 + unitColumns - 1) / unitColumns;

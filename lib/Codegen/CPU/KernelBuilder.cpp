@@ -239,6 +239,11 @@ Value KernelBuilder::maxf(Value a, Value b) {
   return arith::SelectOp::create(*this, greater, a, b);
 }
 
+Value KernelBuilder::minf(Value a, Value b) {
+  Value less = arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, a, b);
+  return arith::SelectOp::create(*this, less, a, b);
+}
+
 Value KernelBuilder::fma(Value a, Value b, Value c) {
   if (level.hasFMA)
     return math::FmaOp::create(*this, a, b, c);
@@ -252,8 +257,9 @@ Value KernelBuilder::silu(Value x) {
   return divf(x, addf(splat(x.getType(), 1.0), e));
 }
 
-std::pair<Value, Value> KernelBuilder::int8Scale(Value largest) {
-  Value scale = divf(largest, f32(127));
+std::pair<Value, Value> KernelBuilder::groupScale(Value largest,
+                                                  int64_t largestCode) {
+  Value scale = divf(largest, f32(double(largestCode)));
   Value isZero = arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, scale,
                                        f32(std::numeric_limits<float>::min()));
   return {arith::SelectOp::create(*this, isZero, f32(0), scale),

@@ -103,15 +103,17 @@ public:
   Value divf(Value a, Value b);
   /// `a * b + c`; rounded once where the level has FMA.
   Value fma(Value a, Value b, Value c);
+  /// `b` if one of them is NaN.
   Value maxf(Value a, Value b);
+  Value minf(Value a, Value b);
   /// e^x for x <= 0 or moderate x; relative error of a few ulp.
   Value exp(Value x);
   /// x / (1 + e^-x).
   Value silu(Value x);
-  /// The scale that quantizes f32 values up to `largest` to int8, and what to
-  /// divide them by. Where the scale would be subnormal, and too coarse to
-  /// divide by, it is 0 and so are all codes.
-  std::pair<Value, Value> int8Scale(Value largest);
+  /// The scale that quantizes f32 values up to `largest` to codes up to
+  /// `largestCode`, and what to divide them by. Where the scale would be
+  /// subnormal, and too coarse to divide by, it is 0 and so are all codes.
+  std::pair<Value, Value> groupScale(Value largest, int64_t largestCode);
   /// Sum or maximum over the lanes, in a fixed order.
   Value sumLanes(Value vector);
   Value maxLanes(Value vector);

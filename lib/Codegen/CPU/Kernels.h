@@ -6,8 +6,8 @@
 // of its dispatch, inputs first.
 //
 // Activations are f32 rows whose stride is the number of columns rounded up to
-// 32; the padding is zero. Quantized activations (`QuantizedRow`) are rows of
-// bytes.
+// 32; the padding is zero. Quantized activations (`QuantizedRow`, `TokenRow`)
+// are rows of bytes.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -23,9 +23,9 @@
 
 namespace llq {
 
-/// Where codes, scales and sums of a row of activations quantized to int8 in
-/// groups of 32 lie: `codes` i8[Kp], `scales` f32[Kp/32], `sums` f32[Kp/32],
-/// the sums those of the codes of each group (exact integers).
+/// Where codes, scales and sums of a row of activations quantized in groups of
+/// 32 lie: `codes` i8[Kp], `scales` f32[Kp/32], `sums` f32[Kp/32], the sums
+/// those of the codes of each group (exact integers).
 struct QuantizedRow {
   explicit QuantizedRow(int64_t columns);
   int64_t codes = 0;
@@ -34,6 +34,50 @@ struct QuantizedRow {
   int64_t bytes;
   int64_t groups;
 };
+
+/// The same for a row that has one scale: `codes` i8[Kp], `sums` i32[Kp/32 +
+/// 1], the sum of all codes in front of each block of 32 columns and of all
+/// codes of the row, and `scale` f32.
+struct TokenRow {
+  explicit TokenRow(int64_t columns);
+  int64_t codes = 0;
+  int64_t sums;
+  int64_t scale;
+  int64_t bytes;
+  int64_t blocks;
+};
+
+/// What the rows of an activation hold.
+struct ActivationType {
+  enum class Kind {
+    Float,  ///< f32
+    Group,  ///< QuantizedRow: #llq.dynamic, group = 32
+    Token,  ///< TokenRow: #llq.dynamic, group = 0
+    Static, ///< TokenRow: #llq.static
+  };
+  Kind kind = Kind::Float;
+  int64_t bits = 8;
+
+  /// Of a value's type; an error for a format that has no kernels.
+  static mlir::FailureOr<ActivationType>
+  get(mlir::Type type,
+      llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+  bool isQuantized() const { return kind != Kind::Float; }
+  /// Whether a row has one scale: it is a TokenRow.
+  bool hasOneScale() const {
+    return kind == Kind::Token || kind == Kind::Static;
+  }
+  /// Q: codes are -Q to Q.
+  int64_t getLargestCode() const { return (1 << (bits - 1)) - 1; }
+  int64_t getRowBytes(int64_t columns) const;
+  /// As a part of a kernel's name: `exact`, `int8`, `token8`, `static8`.
+  std::string getName() const;
+};
+
+/// Most columns of a group of weights whose products with 8-bit codes fit a sum
+/// of 32 bits.
+inline constexpr int64_t kMostUnitColumns = 65536;
 
 /// Columns K of a weight w[N,K].
 int64_t getWeightColumns(mlir::Type weight);
@@ -48,7 +92,7 @@ struct LinearKernel {
   mlir::Type weight;
   /// Columns of y: the rows of all weights of the product, each padded.
   int64_t columns;
-  bool int8;
+  ActivationType input;
   bool bias;
   Epilogue epilogue;
 
@@ -58,13 +102,13 @@ struct LinearKernel {
   int64_t getItems() const;
 };
 
-/// Root-mean-square normalization, quantization to int8, or both.
-/// Buffers: x, [weight f32], y.
+/// Root-mean-square normalization, quantization, or both.
+/// Buffers: x, [weight f32], [scale f32 if the result is static], y.
 struct NormKernel {
   int64_t columns;
   bool norm;
   float epsilon;
-  bool quantize;
+  ActivationType result;
 
   std::string getName() const;
   void emit(mlir::ModuleOp module, const CPULevel &level) const;

@@ -4,7 +4,8 @@
 // prefill (many) are the same code with another number of accumulators, so that
 // a result never depends on how the tokens of a prompt are cut. Sums along K
 // have one order: within a block of 32 exactly (integers) or column by column,
-// then block by block, then unit by unit.
+// then block by block, then unit by unit. Activations with one scale per token
+// are summed exactly over whole units.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -24,6 +25,56 @@ QuantizedRow::QuantizedRow(int64_t columns) {
   scales = padded;
   sums = scales + 4 * groups;
   bytes = sums + 4 * groups;
+}
+
+TokenRow::TokenRow(int64_t columns) {
+  int64_t padded = getPaddedColumns(columns);
+  blocks = padded / kBlockColumns;
+  sums = padded;
+  scale = sums + 4 * (blocks + 1);
+  bytes = scale + 4;
+}
+
+FailureOr<ActivationType>
+ActivationType::get(Type type, function_ref<InFlightDiagnostic()> emitError) {
+  auto quantized = dyn_cast<QuantizedType>(type);
+  if (!quantized)
+    return ActivationType();
+  Attribute format = quantized.getFormat();
+  if (auto tensor = dyn_cast<StaticAttr>(format))
+    return ActivationType{Kind::Static, tensor.getBits()};
+  auto dynamic = cast<DynamicAttr>(format);
+  if (dynamic.getGroup() == 0)
+    return ActivationType{Kind::Token, dynamic.getBits()};
+  if (dynamic.getGroup() == kBlockColumns)
+    return ActivationType{Kind::Group, dynamic.getBits()};
+  return emitError() << "the cpu target has no kernel for " << format
+                     << ", groups of activations are 32 columns or a token";
+}
+
+int64_t ActivationType::getRowBytes(int64_t columns) const {
+  switch (kind) {
+  case Kind::Float:
+    return 4 * getPaddedColumns(columns);
+  case Kind::Group:
+    return QuantizedRow(columns).bytes;
+  case Kind::Token:
+  case Kind::Static:
+    return TokenRow(columns).bytes;
+  }
+}
+
+std::string ActivationType::getName() const {
+  switch (kind) {
+  case Kind::Float:
+    return "exact";
+  case Kind::Group:
+    return "int" + std::to_string(bits);
+  case Kind::Token:
+    return "token" + std::to_string(bits);
+  case Kind::Static:
+    return "static" + std::to_string(bits);
+  }
 }
 
 int64_t llq::getWeightColumns(Type weight) {
@@ -53,7 +104,7 @@ std::string llq::getWeightSuffix(Type weight) {
 
 std::string LinearKernel::getName() const {
   std::string name = "linear_" + std::to_string(columns) + "x" +
-                     getWeightSuffix(weight) + (int8 ? "_int8" : "_exact");
+                     getWeightSuffix(weight) + "_" + input.getName();
   if (bias)
     name += "_bias";
   if (epilogue == Epilogue::Residual)
@@ -75,10 +126,10 @@ public:
   LinearEmitter(KernelBuilder &b, const LinearKernel &kernel)
       : b(b), kernel(kernel), decoder(createCPUDecoder(kernel.weight)),
         row(getWeightColumns(kernel.weight)),
-        xStride(kernel.int8
-                    ? row.bytes
-                    : 4 * getPaddedColumns(getWeightColumns(kernel.weight))),
-        lanes(kernel.int8 ? b.level.vectorBytes / 4 : kTileRows) {}
+        tokenRow(getWeightColumns(kernel.weight)),
+        xStride(kernel.input.getRowBytes(getWeightColumns(kernel.weight))),
+        lanes(kernel.input.isQuantized() ? b.level.vectorBytes / 4
+                                         : kTileRows) {}
 
   void emit();
 
@@ -101,6 +152,17 @@ private:
   /// A block that holds several units: adds to the final sums.
   void splitBlockInt8(const Strip &strip, Value x, Value block,
                       MutableArrayRef<Value> sums);
+  /// The sums of products() for rows with one scale.
+  SmallVector<Value> tokenProducts(ArrayRef<Strip> strips, Value x,
+                                   int64_t count);
+  /// `sums` of products with codes -> sums of products with weights without
+  /// their scale, as f32. `codeSum` is the i32 sum of the activations' codes.
+  Value subtractZero(Value sums, Value zero, Value codeSum);
+  SmallVector<Value> addUnit(ArrayRef<Strip> strips, Value x, int64_t count,
+                             Value unit, Value first, Value last,
+                             ValueRange carried);
+  void addSplitBlock(const Strip &strip, Value x, Value block,
+                     MutableArrayRef<Value> sums);
   Value dot(ArrayRef<Value> codes, Value x, int64_t firstStep);
   Value dotPairs(ArrayRef<Value> codes, Value x, int64_t firstStep);
   Value activationBytes(Value x, int64_t step);
@@ -116,6 +178,7 @@ private:
   const LinearKernel &kernel;
   std::unique_ptr<CPUDecoder> decoder;
   QuantizedRow row;
+  TokenRow tokenRow;
   int64_t xStride;
   int64_t lanes;
   Value x, weight, bias, residual, y;
@@ -159,9 +222,13 @@ Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
     Value wide = b.intrinsic(b.level.pairIntrinsic, sums, {pairs, weights});
     total = total ? b.add(total, wide) : wide;
   };
+  // Pairs of products that 16 bits hold.
+  auto getMost = [&](int64_t maxCode) {
+    return 32767 / (2 * maxCode * kernel.input.getLargestCode());
+  };
   auto run = [&](function_ref<Value(Value)> part, int64_t maxCode,
                  Value weights) {
-    int64_t most = 32767 / (2 * maxCode * 127);
+    int64_t most = getMost(maxCode);
     Value pairs;
     for (auto [s, code] : llvm::enumerate(codes)) {
       Value product =
@@ -174,7 +241,7 @@ Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
       }
     }
   };
-  if (decoder->maxCode <= 127) {
+  if (getMost(decoder->maxCode) > 0) {
     run([](Value code) { return code; }, decoder->maxCode, ones);
     return total;
   }
@@ -242,6 +309,134 @@ void LinearEmitter::splitBlockInt8(const Strip &strip, Value x, Value block,
 }
 
 //===----------------------------------------------------------------------===//
+// Integer activations with one scale per token
+//===----------------------------------------------------------------------===//
+
+Value LinearEmitter::subtractZero(Value sums, Value zero, Value codeSum) {
+  VectorType floats = b.f32x(lanes);
+  if (zero && decoder->integerZeros) {
+    // Exact, and free to wrap on the way: the difference fits 32 bits.
+    Value integer = arith::FPToSIOp::create(b, b.i32x(lanes), zero);
+    sums = arith::SubIOp::create(b, sums,
+                                 arith::MulIOp::create(b, integer, codeSum));
+    zero = {};
+  }
+  Value value = arith::SIToFPOp::create(b, floats, sums);
+  if (zero)
+    value = b.subf(value,
+                   b.mulf(zero, arith::SIToFPOp::create(b, floats, codeSum)));
+  return value;
+}
+
+/// Adds the unit of blocks [first, last) to the sums of all units, or, if there
+/// is only one, returns its scaled sum. Before the scale of the unit all is
+/// exact.
+SmallVector<Value> LinearEmitter::addUnit(ArrayRef<Strip> strips, Value x,
+                                          int64_t count, Value unit,
+                                          Value first, Value last,
+                                          ValueRange carried) {
+  VectorType words = b.i32x(lanes), floats = b.f32x(lanes);
+  SmallVector<Value> init(strips.size() * count, b.splat(words, int64_t(0)));
+  auto body = [&](Value block, ValueRange partial) {
+    KernelBuilder::Carried sums(partial);
+    Value columns = b.advance(x, b.mul(block, kBlockColumns));
+    for (auto [s, strip] : llvm::enumerate(strips)) {
+      if (count == 1 && strip.row == 0 && b.level.prefetchBytes)
+        prefetch(strip.tile, block);
+      SmallVector<Value> codes =
+          decoder->codes(b, strip.tile, block, 4 * strip.row, 4 * lanes);
+      for (int64_t t = 0; t < count; ++t) {
+        Value &sum = sums[s * count + t];
+        sum = b.add(sum, dot(codes, b.advance(columns, t * xStride), 0));
+      }
+    }
+    return sums;
+  };
+  SmallVector<Value> sums = decoder->unitColumns == kBlockColumns
+                                ? body(first, init)
+                                : b.loop(first, last, 1, init, body);
+
+  KernelBuilder::Carried result(carried);
+  Value begin = b.advance(x, b.mul(first, 4));
+  Value end = b.advance(x, b.mul(last, 4));
+  for (auto [s, strip] : llvm::enumerate(strips)) {
+    Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
+    Value zero = decoder->zero(b, strip.tile, unit, strip.row, lanes);
+    for (int64_t t = 0; t < count; ++t) {
+      int64_t at = t * xStride + tokenRow.sums;
+      Value codeSum = arith::SubIOp::create(b, b.load(b.getI32Type(), end, at),
+                                            b.load(b.getI32Type(), begin, at));
+      Value value =
+          subtractZero(sums[s * count + t], zero, b.broadcast(words, codeSum));
+      Value &sum = result[s * count + t];
+      if (decoder->getUnits() == 1) {
+        Value token = b.loadBroadcast(floats, x, t * xStride + tokenRow.scale);
+        sum = b.mulf(b.mulf(token, scale), value);
+      } else {
+        sum = b.fma(value, scale, sum);
+      }
+    }
+  }
+  return result;
+}
+
+/// A block that holds several units.
+void LinearEmitter::addSplitBlock(const Strip &strip, Value x, Value block,
+                                  MutableArrayRef<Value> sums) {
+  int64_t units = kBlockColumns / decoder->unitColumns, steps = 8 / units;
+  SmallVector<Value> codes =
+      decoder->codes(b, strip.tile, block, 4 * strip.row, 4 * lanes);
+  SmallVector<Value> ones(steps, b.splat(b.i8x(4 * lanes), int64_t(1)));
+  Value columns = b.advance(x, b.mul(block, kBlockColumns));
+  for (int64_t u = 0; u < units; ++u) {
+    Value unit = b.add(b.mul(block, units), u);
+    Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
+    Value zero = decoder->zero(b, strip.tile, unit, strip.row, lanes);
+    for (auto [t, sum] : llvm::enumerate(sums)) {
+      Value here = b.advance(columns, t * xStride);
+      Value products =
+          dot(ArrayRef(codes).slice(u * steps, steps), here, u * steps);
+      // The stored sums are those of whole blocks.
+      Value codeSum = dot(ones, here, u * steps);
+      sum = b.fma(subtractZero(products, zero, codeSum), scale, sum);
+    }
+  }
+}
+
+SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
+                                                int64_t count) {
+  VectorType floats = b.f32x(lanes);
+  SmallVector<Value> sums(strips.size() * count, b.splat(floats, 0.0));
+  Value none = b.i64(0), blocks = b.i64(decoder->blocks);
+  if (decoder->getUnits() == 1)
+    return addUnit(strips, x, count, none, none, blocks, sums);
+
+  if (decoder->unitColumns < kBlockColumns) {
+    sums = b.loop(none, blocks, 1, sums, [&](Value block, ValueRange carried) {
+      KernelBuilder::Carried next(carried);
+      for (auto [s, strip] : llvm::enumerate(strips))
+        addSplitBlock(strip, x, block,
+                      MutableArrayRef(next).slice(s * count, count));
+      return next;
+    });
+  } else {
+    int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
+    sums =
+        b.loop(none, b.i64(decoder->getUnits()), 1, sums,
+               [&](Value unit, ValueRange carried) {
+                 Value first = b.mul(unit, unitBlocks);
+                 Value last = b.min(b.add(first, unitBlocks), blocks);
+                 return addUnit(strips, x, count, unit, first, last, carried);
+               });
+  }
+  for (auto [i, sum] : llvm::enumerate(sums)) {
+    int64_t at = i % count * xStride + tokenRow.scale;
+    sum = b.mulf(b.loadBroadcast(floats, x, at), sum);
+  }
+  return sums;
+}
+
+//===----------------------------------------------------------------------===//
 // f32 activations
 //===----------------------------------------------------------------------===//
 
@@ -291,7 +486,10 @@ void LinearEmitter::splitBlockF32(const Strip &strip, Value x, Value block,
 /// All sums of `strips` in one pass over K: strip by strip, in each by token.
 SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
                                            int64_t count) {
+  if (kernel.input.hasOneScale())
+    return tokenProducts(strips, x, count);
   VectorType floats = b.f32x(lanes);
+  bool int8 = kernel.input.isQuantized();
   int64_t total = strips.size() * count;
   SmallVector<Value> zeroSums(total, b.splat(floats, 0.0));
   Value blocks = b.i64(decoder->blocks), none = b.i64(0);
@@ -305,7 +503,7 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
                     KernelBuilder::Carried sums(carried);
                     for (auto [s, strip] : llvm::enumerate(strips)) {
                       auto mine = part(sums, s, count);
-                      if (kernel.int8)
+                      if (int8)
                         splitBlockInt8(strip, x, block, mine);
                       else
                         splitBlockF32(strip, x, block, mine);
@@ -315,7 +513,7 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
 
   // Sums of one unit, before its scale. f32 keeps two per token so that one
   // multiply-add need not wait for the one before it.
-  int64_t perToken = kernel.int8 ? 1 : 2;
+  int64_t perToken = int8 ? 1 : 2;
   auto unitSums = [&](Value unit, Value first, Value last) {
     SmallVector<Value> zeros;
     for (const Strip &strip : strips)
@@ -327,7 +525,7 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
         if (count == 1 && strip.row == 0 && b.level.prefetchBytes)
           prefetch(strip.tile, block);
         auto mine = part(sums, s, count * perToken);
-        if (kernel.int8)
+        if (int8)
           blockInt8(strip, x, block, zeros[s], mine);
         else
           blockF32(strip, x, block, zeros[s], mine);
@@ -446,7 +644,8 @@ void LinearEmitter::emit() {
   // registers with four sums.
   int64_t tiles = kernel.epilogue == Epilogue::SwiGLU ? 2 : 1;
   int64_t atOnce = std::max<int64_t>(1, b.level.vectorBytes / 16 / tiles);
-  int64_t most = kernel.int8 ? b.level.tokensInt8 : b.level.tokensF32;
+  int64_t most =
+      kernel.input.isQuantized() ? b.level.tokensInt8 : b.level.tokensF32;
   auto run = [&](Value item, int64_t items) {
     b.tokenLoop(most, [&](Value token, int64_t count) {
       if (count == 1)

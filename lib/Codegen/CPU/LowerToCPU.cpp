@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Decoder.h"
 #include "Kernels.h"
 
 #include "dialects/LLQ/LLQ.h"
@@ -228,6 +229,19 @@ static bool isProduct(ArrayRef<LinearOp> linears, SwiGLUOp gated,
   return true;
 }
 
+/// Whether exact sums over the groups of the layer's weight fit 32 bits.
+static LogicalResult checkUnits(LinearOp op) {
+  int64_t columns = getWeightColumns(op.getWeight().getType());
+  std::unique_ptr<CPUDecoder> decoder =
+      createCPUDecoder(op.getWeight().getType());
+  if (!decoder || std::min(columns, decoder->unitColumns) <= kMostUnitColumns)
+    return success();
+  return op.emitOpError("\"")
+         << op.getName() << "\" has groups of " << columns
+         << " weights; integer sums of 32 bits hold the products of "
+         << kMostUnitColumns;
+}
+
 LogicalResult Lowering::lowerProduct(RegionOp region,
                                      ArrayRef<LinearOp> linears, SwiGLUOp gated,
                                      AddOp residual) {
@@ -235,19 +249,18 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   FailureOr<Place> x = findRows(first, first.getInput());
   if (failed(x))
     return failure();
-  bool int8 = isa<QuantizedType>(first.getInput().getType());
-  if (int8) {
-    auto format = cast<DynamicAttr>(
-        cast<QuantizedType>(first.getInput().getType()).getFormat());
-    if (format.getBits() != 8 || format.getGroup() != kBlockColumns)
-      return first.emitOpError("\"")
-             << first.getName() << "\": the cpu target has no kernel for "
-             << format;
-    if (!isa<QuantizedType>(first.getWeight().getType()))
-      return first.emitOpError("\"") << first.getName()
-                                     << "\" has quantized activations and a "
-                                        "weight that is not";
-  }
+  FailureOr<ActivationType> input =
+      ActivationType::get(first.getInput().getType(), [&] {
+        return first.emitOpError("\"") << first.getName() << "\": ";
+      });
+  if (failed(input))
+    return failure();
+  if (input->isQuantized() && !isa<QuantizedType>(first.getWeight().getType()))
+    return first.emitOpError("\"") << first.getName()
+                                   << "\" has quantized activations and a "
+                                      "weight that is not";
+  if (input->hasOneScale() && failed(checkUnits(first)))
+    return failure();
   SmallVector<Value> weights;
   SmallVector<StringAttr> names;
   SmallVector<DictionaryAttr> methods;
@@ -273,7 +286,7 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   LinearKernel kernel;
   kernel.weight = weights.front().getType();
   kernel.columns = columns;
-  kernel.int8 = int8;
+  kernel.input = *input;
   kernel.bias = !biases.empty();
   kernel.epilogue = gated      ? LinearKernel::Epilogue::SwiGLU
                     : residual ? LinearKernel::Epilogue::Residual
@@ -315,10 +328,16 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
   FailureOr<Place> x = findRows(op, input);
   if (failed(x))
     return failure();
+  FailureOr<ActivationType> result = ActivationType();
+  if (quantize)
+    result = ActivationType::get(quantize.getType(),
+                                 [&] { return quantize.emitOpError(); });
+  if (failed(result))
+    return failure();
   NormKernel kernel;
   kernel.columns = getColumns(input);
   kernel.norm = bool(norm);
-  kernel.quantize = bool(quantize);
+  kernel.result = *result;
   kernel.epsilon = norm ? norm.getEpsilon().convertToFloat() : 0;
   SmallVector<Value> buffers = {x->buffer};
   if (norm) {
@@ -329,11 +348,17 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
                                  weight.getValueAttr(),
                                  4 * getPaddedColumns(kernel.columns)));
   }
+  if (quantize)
+    if (auto format = dyn_cast<StaticAttr>(quantize.getType().getFormat()))
+      buffers.push_back(getVectors(
+          ("scale." + Twine(temporaries)).str(),
+          b.getDenseF32ArrayAttr(format.getScale().getValue().convertToFloat()),
+          4 * kBlockColumns));
   Value y;
   if (quantize)
     y = createBuffer(BufferKind::Temporary,
                      ("quantized." + Twine(temporaries++)).str(),
-                     QuantizedRow(kernel.columns).bytes);
+                     kernel.result.getRowBytes(kernel.columns));
   else
     y = createRows("norm", kernel.columns);
   buffers.push_back(y);

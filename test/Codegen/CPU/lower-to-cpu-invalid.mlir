@@ -78,9 +78,9 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
   %w = llq.quantized_weight {codes = dense_resource<c> : tensor<8x4xi8>, scales = dense_resource<s> : tensor<8x1xf16>}
      : !llq.quantized<8x8, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>
   %x = llq.embedding %ids, %t : tensor<?xi32>, tensor<9x8xf16> -> tensor<?x8xf32>
-  %q = llq.quantize_activation %x : tensor<?x8xf32> -> !llq.quantized<?x8, #llq.dynamic<bits = 6, group = 0>>
-  // expected-error @below {{the cpu target has no kernel for #llq.dynamic<bits = 6, group = 0>}}
-  %y = llq.linear "head" %q, %w : !llq.quantized<?x8, #llq.dynamic<bits = 6, group = 0>>, !llq.quantized<8x8, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>> -> tensor<?x8xf32>
+  // expected-error @below {{the cpu target has no kernel for #llq.dynamic<bits = 6, group = 64>, groups of activations are 32 columns or a token}}
+  %q = llq.quantize_activation %x : tensor<?x8xf32> -> !llq.quantized<?x8, #llq.dynamic<bits = 6, group = 64>>
+  %y = llq.linear "head" %q, %w : !llq.quantized<?x8, #llq.dynamic<bits = 6, group = 64>>, !llq.quantized<8x8, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
 
@@ -218,4 +218,17 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x9xf32> {
   // expected-error @below {{needs an even head dimension on the cpu target}}
   %y = llq.attention %x, %x, %x, %past {layer = 0, heads = 3, kv_heads = 3, scale = 0.5 : f32} : tensor<?x9xf32>, tensor<?x9xf32>, tensor<?x9xf32> -> tensor<?x9xf32>
   return %y : tensor<?x9xf32>
+}
+
+// -----
+
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
+  %t = llq.weight dense_resource<t> : tensor<9x65568xf16>
+  %w = llq.quantized_weight {codes = dense_resource<c> : tensor<8x65568xi8>, scales = dense_resource<s> : tensor<8x1xf16>}
+     : !llq.quantized<8x65568, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>>
+  %x = llq.embedding %ids, %t : tensor<?xi32>, tensor<9x65568xf16> -> tensor<?x65568xf32>
+  %q = llq.quantize_activation %x : tensor<?x65568xf32> -> !llq.quantized<?x65568, #llq.dynamic<bits = 8, group = 0>>
+  // expected-error @below {{"head" has groups of 65568 weights; integer sums of 32 bits hold the products of 65536}}
+  %y = llq.linear "head" %q, %w : !llq.quantized<?x65568, #llq.dynamic<bits = 8, group = 0>>, !llq.quantized<8x65568, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>> -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
 }

@@ -20,7 +20,7 @@
 // CHECK: %[[NORM:.*]] = llq.buffer weight {{.*}} {bytes = 128 : i64, content = #llq.padded_vector<32, [dense_resource<n>
 // 32 codes, a scale and a sum.
 // CHECK: %[[XQ:.*]] = llq.buffer temporary {{.*}} {bytes_per_token = 40 : i64}
-// CHECK: llq.dispatch @[[NORMQ:norm_.*_quantize_32]](%[[X]], %[[NORM]], %[[XQ]]) {items_per_token = 1 : i64, num_writes = 1 : i64}
+// CHECK: llq.dispatch @[[NORMQ:norm_.*_quantize_int8_32]](%[[X]], %[[NORM]], %[[XQ]]) {items_per_token = 1 : i64, num_writes = 1 : i64}
 // Three weights of 2 tiles of 64 + 4 * 64 bytes, 6 tiles of work.
 // CHECK: %[[WQKV:.*]] = llq.buffer weight "q" {bytes = 1920 : i64, content = #llq.packed<"cpu", interleaved = false, [<name = "q"{{.*}}<name = "k"{{.*}}<name = "v"
 // CHECK: %[[QKV:.*]] = llq.buffer temporary {{.*}} {bytes_per_token = 384 : i64}
@@ -28,14 +28,14 @@
 // CHECK: %[[CACHE:.*]] = llq.buffer state "kv.0" {bytes_per_position = 256 : i64}
 // CHECK: llq.dispatch @{{rope_append_4_4_8_f32_0_96_32_96_64_96}}(%[[QKV]], %[[QKV]], %[[QKV]], %[[ROTARY]], %[[Q:.*]], %[[CACHE]]) {items_per_token = 4 : i64, num_writes = 2 : i64}
 // CHECK: llq.dispatch @{{attention_4_4_8_f32.*}}(%[[Q]], %[[CACHE]], %[[A:.*]]) {items_per_token = 4 : i64, num_writes = 1 : i64, outputs_only}
-// CHECK: llq.dispatch @quantize_32(%[[A]], %[[AQ:.*]]) {{.*}}outputs_only
+// CHECK: llq.dispatch @quantize_int8_32(%[[A]], %[[AQ:.*]]) {{.*}}outputs_only
 // CHECK: llq.dispatch @[[ADD:linear_32x32_.*_int8_add]](%[[AQ]], %{{.*}}, %[[X]], %[[X1:.*]]) {items = 2 {{.*}}outputs_only
 // The same kernel again.
 // CHECK: llq.dispatch @[[NORMQ]](%[[X1]], %{{.*}}, %[[MQ:.*]]) {{.*}}outputs_only
 // CHECK: %[[WGU:.*]] = llq.buffer weight "gate" {bytes = 1280 : i64, content = #llq.packed<"cpu", interleaved = true, [<name = "gate"{{.*}}<name = "up"
 // CHECK: %[[G:.*]] = llq.buffer temporary "gated{{.*}}" {bytes_per_token = 128 : i64}
 // CHECK: llq.dispatch @{{linear_64x32_.*_int8_swiglu}}(%[[MQ]], %[[WGU]], %[[G]]) {items = 2 {{.*}}outputs_only
-// CHECK: llq.dispatch @quantize_32(%[[G]], %[[GQ:.*]]) {{.*}}outputs_only
+// CHECK: llq.dispatch @quantize_int8_32(%[[G]], %[[GQ:.*]]) {{.*}}outputs_only
 // CHECK: %[[Y:.*]] = llq.buffer output "outputs" {bytes_per_token = 128 : i64}
 // CHECK: llq.dispatch @[[ADD]](%[[GQ]], %{{.*}}, %[[X1]], %[[Y]]) {items = 2 {{.*}}outputs_only
 // CHECK-NOT: llq.dispatch
@@ -202,4 +202,39 @@ func.func @forward(%past: index, %x: tensor<?x32xf32>, %r: tensor<?x40xf32>) -> 
   %y = llq.add %l, %r : tensor<?x40xf32>
   %s = llq.add %y, %y : tensor<?x40xf32>
   return %s, %y : tensor<?x40xf32>, tensor<?x40xf32>
+}
+
+// -----
+
+// One scale per token: 64 codes, 3 sums and the scale, and the same kernel for
+// two products. A static scale is a buffer, so that layers share their kernel.
+
+// CHECK-LABEL: llq.program @cpu
+// CHECK: %[[TQ:.*]] = llq.buffer temporary {{.*}} {bytes_per_token = 80 : i64}
+// CHECK: llq.dispatch @{{norm_.*_quantize_token6_64}}(%{{.*}}, %{{.*}}, %[[TQ]]) {items_per_token = 1 : i64, num_writes = 1 : i64, outputs_only}
+// CHECK: llq.dispatch @[[P:linear_64x64_.*_token6]](%[[TQ]], %{{.*}}, %[[A:.*]]) {items = 4
+// CHECK: %[[S:.*]] = llq.buffer weight "scale.{{.*}}" {bytes = 128 : i64, content = #llq.padded_vector<32, [array<f32: 5.000000e-01>]>}
+// CHECK: %[[SQ:.*]] = llq.buffer temporary {{.*}} {bytes_per_token = 80 : i64}
+// CHECK: llq.dispatch @[[Q:quantize_static8_64]](%[[A]], %[[S]], %[[SQ]]) {items_per_token = 1
+// CHECK: llq.dispatch @[[L:linear_64x64_.*_static8]](%[[SQ]],
+// CHECK: llq.buffer weight "scale.{{.*}}" {{.*}}array<f32: 2.500000e-01>
+// CHECK: llq.dispatch @[[Q]](
+// CHECK: llq.dispatch @[[L]](
+!w64 = !llq.quantized<64x64, #llq.uniform<bits = 6, group = 0, zero = none, scale = f16>>
+!t64 = !llq.quantized<?x64, #llq.dynamic<bits = 6, group = 0>>
+!s64 = !llq.quantized<?x64, #llq.static<bits = 8, scale = 0.5 : f32>>
+!r64 = !llq.quantized<?x64, #llq.static<bits = 8, scale = 0.25 : f32>>
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x64xf32> {
+  %table = llq.weight dense_resource<t> : tensor<50x64xf16>
+  %w = llq.quantized_weight {codes = dense_resource<c> : tensor<64x48xi8>, scales = dense_resource<s> : tensor<64x1xf16>} : !w64
+  %n = llq.weight dense_resource<n> : tensor<64xf32>
+  %x = llq.embedding %ids, %table : tensor<?xi32>, tensor<50x64xf16> -> tensor<?x64xf32>
+  %h = llq.rms_norm %x, %n {epsilon = 1.0e-05 : f32} : tensor<?x64xf32>, tensor<64xf32>
+  %hq = llq.quantize_activation %h : tensor<?x64xf32> -> !t64
+  %a = llq.linear "a" %hq, %w : !t64, !w64 -> tensor<?x64xf32>
+  %aq = llq.quantize_activation %a : tensor<?x64xf32> -> !s64
+  %b = llq.linear "b" %aq, %w : !s64, !w64 -> tensor<?x64xf32>
+  %bq = llq.quantize_activation %b : tensor<?x64xf32> -> !r64
+  %c = llq.linear "c" %bq, %w : !r64, !w64 -> tensor<?x64xf32>
+  return %c : tensor<?x64xf32>
 }

@@ -73,6 +73,36 @@ func.func private @f() attributes {f = #llq.dynamic<bits = 8, group = -32>}
 
 // -----
 
+// expected-error@+1 {{activation bits are 2 to 8, found 1}}
+func.func private @f() attributes {f = #llq.static<bits = 1, scale = 0.5 : f32>}
+
+// -----
+
+// expected-error@+1 {{activation scale is an f32, found 5.000000e-01 : f64}}
+func.func private @f() attributes {f = #llq.static<bits = 8, scale = 0.5 : f64>}
+
+// -----
+
+// expected-error@+1 {{activation scale is positive and finite, found 0.000000e+00 : f32}}
+func.func private @f() attributes {f = #llq.static<bits = 8, scale = 0.0 : f32>}
+
+// -----
+
+// expected-error@+1 {{activation scale is positive and finite, found -5.000000e-01 : f32}}
+func.func private @f() attributes {f = #llq.static<bits = 8, scale = -0.5 : f32>}
+
+// -----
+
+// expected-error@+1 {{activation scale is positive and finite, found 0x7F800000 : f32}}
+func.func private @f() attributes {f = #llq.static<bits = 8, scale = 0x7F800000 : f32>}
+
+// -----
+
+// expected-error@+1 {{activations need a dynamic number of rows, written `?`}}
+func.func private @f(!llq.quantized<4x4, #llq.static<bits = 8, scale = 0.5 : f32>>)
+
+// -----
+
 // expected-error@+1 {{architecture has a size that is not positive}}
 func.func private @f() attributes {a = #llq.architecture<hidden = 0, layers = 1, heads = 2, kv_heads = 1, head_dim = 4, ffn = 16, vocab = 32, context_length = 64, rope_theta = 1.0 : f64, rope_scaling = "none", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = true>}
 
@@ -108,7 +138,7 @@ func.func private @f(!llq.quantized<4x4, #llq.dynamic<bits = 8, group = 0>>)
 
 // -----
 
-// expected-error@+1 {{quantized type needs a weight format or #llq.dynamic, found 4 : i32}}
+// expected-error@+1 {{quantized type needs a weight format, #llq.dynamic or #llq.static, found 4 : i32}}
 func.func private @f(!llq.quantized<4x4, 4 : i32>)
 
 // -----

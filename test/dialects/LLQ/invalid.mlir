@@ -66,7 +66,7 @@ func.func @dequantize_to_another_shape(%q: !llq.quantized<?x4, #llq.dynamic<bits
 // -----
 
 func.func @activations_in_a_weight_format(%x: tensor<?x4xf32>) {
-  // expected-error@+1 {{'llq.quantize_activation' op needs a result in #llq.dynamic, found '!llq.quantized<4x4}}
+  // expected-error@+1 {{'llq.quantize_activation' op needs quantized activations as result, found '!llq.quantized<4x4}}
   %q = llq.quantize_activation %x : tensor<?x4xf32> -> !llq.quantized<4x4, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>
   return
 }
@@ -122,7 +122,7 @@ func.func @linear_with_activations_as_weight(%x: tensor<?x4xf32>, %w: !llq.quant
 // -----
 
 func.func @linear_with_weight_as_input(%x: !llq.quantized<4x4, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>, %w: tensor<4x4xf32>) {
-  // expected-error@+1 {{'llq.linear' op needs quantized activations in #llq.dynamic as input}}
+  // expected-error@+1 {{'llq.linear' op needs quantized activations as input, found a weight}}
   %y = llq.linear "l" %x, %w : !llq.quantized<4x4, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>, tensor<4x4xf32> -> tensor<?x4xf32>
   return
 }

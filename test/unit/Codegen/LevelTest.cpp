@@ -23,16 +23,27 @@ void addKernels(ModuleOp module, const CPULevel &level) {
   auto format =
       UniformAttr::get(context, 5, 32, ZeroPoint::Float, ScaleType::F16);
   Type weight = getQuantized(64, 64, format);
-  LinearKernel{weight, 64, true, false, LinearKernel::Epilogue::Store}.emit(
+  ActivationType int8 = {ActivationType::Kind::Group, 8};
+  ActivationType token8 = {ActivationType::Kind::Token, 8};
+  ActivationType static4 = {ActivationType::Kind::Static, 4};
+  LinearKernel{weight, 64, int8, false, LinearKernel::Epilogue::Store}.emit(
       module, level);
-  LinearKernel{weight, 64, false, false, LinearKernel::Epilogue::SwiGLU}.emit(
+  LinearKernel{weight, 64, {}, false, LinearKernel::Epilogue::SwiGLU}.emit(
       module, level);
   for (Type element :
        {Type(Float16Type::get(context)), Type(BFloat16Type::get(context))})
-    LinearKernel{getTensor(64, 64, element), 64, false, true,
+    LinearKernel{getTensor(64, 64, element),
+                 64,
+                 {},
+                 true,
                  LinearKernel::Epilogue::Residual}
         .emit(module, level);
-  NormKernel{64, true, 1e-5f, true}.emit(module, level);
+  NormKernel{64, true, 1e-5f, int8}.emit(module, level);
+  for (ActivationType type : {token8, static4}) {
+    LinearKernel{weight, 64, type, false, LinearKernel::Epilogue::Store}.emit(
+        module, level);
+    NormKernel{64, true, 1e-5f, type}.emit(module, level);
+  }
   EmbeddingKernel{weight}.emit(module, level);
   RotaryKernel{32, 1}.emit(module, level);
   ElementwiseKernel{ElementwiseKernel::Kind::SwiGLU, 64, 0, 64, 0, 64}.emit(
@@ -73,7 +84,7 @@ TEST(Level, ObjectsNeedNothing) {
           << name->str();
       ++defined;
     }
-    EXPECT_EQ(defined, 2 + 2 + 4 + 6);
+    EXPECT_EQ(defined, 2 + 2 + 4 + 4 + 6);
     for (const auto &entry : elf.sections()) {
       llvm::Expected<llvm::StringRef> name = entry.getName();
       ASSERT_TRUE(bool(name));

@@ -6,6 +6,8 @@
 
 #include "LinearHarness.h"
 
+#include "llq/Numerics/ActivationGrid.h"
+
 #include <cmath>
 
 using namespace mlir;
@@ -18,18 +20,34 @@ using Epilogue = LinearKernel::Epilogue;
 static constexpr double tolerance = 1e-6;
 
 float llq::test::quantizeGroup(const float *values, int64_t count,
-                               int8_t *codes) {
+                               int8_t *codes, int64_t bits) {
   float largest = 0;
   for (int64_t i = 0; i < count; ++i)
     largest = std::max(largest, std::fabs(values[i]));
-  float scale = largest / 127;
+  float scale = largest / float(numerics::largestActivationCode(bits));
   for (int64_t i = 0; i < count; ++i)
     codes[i] = scale == 0 ? 0 : int8_t(std::nearbyint(values[i] / scale));
   return scale;
 }
 
+std::vector<char> llq::test::makeTokenRow(ArrayRef<int8_t> codes, float scale) {
+  TokenRow row(codes.size());
+  std::vector<char> bytes(row.bytes);
+  std::memcpy(bytes.data(), codes.data(), codes.size());
+  int32_t sum = 0;
+  for (int64_t block = 0; block <= row.blocks; ++block) {
+    std::memcpy(bytes.data() + row.sums + 4 * block, &sum, 4);
+    if (block < row.blocks)
+      for (int64_t c = 0; c < kBlockColumns; ++c)
+        sum += int8_t(bytes[block * kBlockColumns + c]);
+  }
+  std::memcpy(bytes.data() + row.scale, &scale, 4);
+  return bytes;
+}
+
 TestActivations llq::test::makeActivations(int64_t tokens, int64_t columns,
-                                           bool int8, std::mt19937 &random) {
+                                           ActivationType type,
+                                           std::mt19937 &random) {
   TestActivations result = {tokens, columns, {}, {}};
   std::normal_distribution<float> normal;
   for (int64_t token = 0; token < tokens; ++token) {
@@ -41,10 +59,23 @@ TestActivations llq::test::makeActivations(int64_t tokens, int64_t columns,
   }
   int64_t padded = getPaddedColumns(columns);
   QuantizedRow row(columns);
-  result.bytes.assign(tokens * (int8 ? row.bytes : 4 * padded), 0);
+  if (type.hasOneScale()) {
+    std::vector<int8_t> codes(tokens * columns);
+    std::vector<float> scales(tokens);
+    numerics::quantizeTokens(result.values.data(), tokens, columns, type.bits,
+                             codes.data(), scales.data());
+    for (int64_t token = 0; token < tokens; ++token) {
+      ArrayRef<int8_t> mine(codes.data() + token * columns, columns);
+      llvm::append_range(result.bytes, makeTokenRow(mine, scales[token]));
+      for (int64_t c = 0; c < columns; ++c)
+        result.values[token * columns + c] = scales[token] * mine[c];
+    }
+    return result;
+  }
+  result.bytes.assign(tokens * type.getRowBytes(columns), 0);
   for (int64_t token = 0; token < tokens; ++token) {
     float *values = result.values.data() + token * columns;
-    if (!int8) {
+    if (!type.isQuantized()) {
       std::memcpy(result.bytes.data() + token * 4 * padded, values,
                   4 * columns);
       continue;
@@ -54,7 +85,8 @@ TestActivations llq::test::makeActivations(int64_t tokens, int64_t columns,
       int64_t first = group * kBlockColumns;
       int64_t count = std::min(kBlockColumns, columns - first);
       int8_t codes[kBlockColumns] = {};
-      float scale = quantizeGroup(values + first, count, codes), sum = 0;
+      float scale = quantizeGroup(values + first, count, codes, type.bits),
+            sum = 0;
       for (int64_t i = 0; i < count; ++i) {
         values[first + i] = scale * codes[i];
         sum += codes[i];
@@ -77,14 +109,14 @@ LinearKernel LinearCase::getKernel() const {
   int64_t columns = 0;
   for (Type type : weights)
     columns += getPaddedRows(getRows(type));
-  return {weights.front(), columns, int8, bias, epilogue};
+  return {weights.front(), columns, input, bias, epilogue};
 }
 
 std::string LinearCase::getText() const {
   std::string text;
   llvm::raw_string_ostream os(text);
   llvm::interleaveComma(weights, os);
-  os << (int8 ? " int8" : " exact") << (bias ? " bias" : "") << " epilogue "
+  os << ' ' << input.getName() << (bias ? " bias" : "") << " epilogue "
      << int(epilogue) << ", " << tokens << " tokens";
   return text;
 }
@@ -164,7 +196,7 @@ Reference CaseRunner::expected(int64_t token, int64_t column, bool &padding) {
 double CaseRunner::run() {
   for (Type type : test.weights)
     weights.push_back(makeWeight(type, random));
-  x = makeActivations(test.tokens, weights.front().columns, test.int8, random);
+  x = makeActivations(test.tokens, weights.front().columns, test.input, random);
   LinearKernel kernel = test.getKernel();
   bool gated = test.epilogue == Epilogue::SwiGLU;
   columns = kernel.columns / (gated ? 2 : 1);

@@ -12,7 +12,7 @@
 namespace llq::test {
 
 /// Rows of activations and what a kernel reads of them: f32 rows padded with
-/// zeros, or rows as QuantizedRow lays them out.
+/// zeros, or rows as QuantizedRow or TokenRow lay them out.
 struct TestActivations {
   int64_t tokens;
   int64_t columns;
@@ -21,18 +21,22 @@ struct TestActivations {
   std::vector<char> bytes;
 };
 
-TestActivations makeActivations(int64_t tokens, int64_t columns, bool int8,
-                                std::mt19937 &random);
+TestActivations makeActivations(int64_t tokens, int64_t columns,
+                                ActivationType type, std::mt19937 &random);
 
-/// Quantizes `count` values to int8 as #llq.dynamic<bits = 8, group = 32>
-/// says; returns the scale.
-float quantizeGroup(const float *values, int64_t count, int8_t *codes);
+/// The row of TokenRow of `codes`.
+std::vector<char> makeTokenRow(llvm::ArrayRef<int8_t> codes, float scale);
+
+/// Quantizes `count` values as #llq.dynamic<bits, group = 32> says; returns the
+/// scale.
+float quantizeGroup(const float *values, int64_t count, int8_t *codes,
+                    int64_t bits = 8);
 
 /// A product to test. SwiGLU takes two weights of equal rows (gate, up), other
 /// epilogues one; Store also several.
 struct LinearCase {
   std::vector<mlir::Type> weights;
-  bool int8;
+  ActivationType input;
   bool bias;
   LinearKernel::Epilogue epilogue;
   int64_t tokens;

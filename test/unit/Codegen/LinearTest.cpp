@@ -6,10 +6,14 @@
 
 #include "LinearHarness.h"
 
+#include "llq/Numerics/ActivationGrid.h"
+#include "llq/Numerics/BitPacking.h"
+
 using namespace mlir;
 using namespace llq;
 using namespace llq::test;
 using Epilogue = LinearKernel::Epilogue;
+using Kind = ActivationType::Kind;
 
 namespace {
 
@@ -19,6 +23,19 @@ constexpr int64_t rows[] = {1, 7, 16, 33, 48};
 constexpr int64_t tokens[] = {1, 2, 5, 8, 9, 16};
 constexpr ZeroPoint zeros[] = {ZeroPoint::None, ZeroPoint::Int,
                                ZeroPoint::Float};
+constexpr ActivationType exact = {};
+constexpr ActivationType int8 = {Kind::Group, 8};
+constexpr ActivationType inputs[] = {exact,
+                                     int8,
+                                     {Kind::Group, 6},
+                                     {Kind::Group, 4},
+                                     {Kind::Token, 8},
+                                     {Kind::Token, 7},
+                                     {Kind::Token, 6},
+                                     {Kind::Token, 4},
+                                     {Kind::Static, 8}};
+constexpr ActivationType thorough[] = {
+    exact, int8, {Kind::Token, 8}, {Kind::Token, 6}, {Kind::Token, 4}};
 constexpr Epilogue epilogues[] = {Epilogue::Store, Epilogue::Residual,
                                   Epilogue::SwiGLU};
 
@@ -40,7 +57,7 @@ protected:
       test.weights.push_back(makeType(n, k));
     if (test.epilogue == Epilogue::Store && random() % 2)
       test.weights.push_back(makeType(pick<int64_t>(rows), k));
-    test.int8 = quantized && random() % 2;
+    test.input = quantized ? pick<ActivationType>(inputs) : exact;
     test.bias = test.epilogue != Epilogue::SwiGLU && random() % 3 == 0;
     test.tokens = pick<int64_t>(tokens);
     return test;
@@ -58,14 +75,15 @@ UniformAttr makeFormat(int64_t bits, int64_t group, ZeroPoint zero,
 TEST_P(Linear, UniformFormats) {
   std::vector<LinearCase> cases;
   for (int64_t bits = 2; bits <= 8; ++bits)
-    for (bool int8 : {false, true}) {
+    for (ActivationType input : {exact, int8, ActivationType{Kind::Token, 8},
+                                 pick<ActivationType>(inputs)}) {
       UniformAttr format =
           makeFormat(bits, pick<int64_t>(groups), pick<ZeroPoint>(zeros),
                      random() % 3 ? ScaleType::F16 : ScaleType::F32);
       cases.push_back(makeCase(
           [&](int64_t n, int64_t k) { return getQuantized(n, k, format); },
           true));
-      cases.back().int8 = int8;
+      cases.back().input = input;
     }
   runLinearCases(level(), cases);
 }
@@ -91,13 +109,13 @@ TEST_P(Linear, ThoroughFormats) {
     for (ZeroPoint zero : zeros)
       for (ScaleType scale : {ScaleType::F16, ScaleType::F32})
         for (int64_t group : groups)
-          for (int i = 0; i < 2; ++i) {
+          for (size_t i = 0; i < std::size(thorough); ++i) {
             UniformAttr format = makeFormat(bits, group, zero, scale);
             cases.push_back(
                 makeCase([&](int64_t n,
                              int64_t k) { return getQuantized(n, k, format); },
                          true));
-            cases.back().int8 = i % 2;
+            cases.back().input = thorough[i];
           }
     worst = std::max(worst, runLinearCases(level(), cases));
   }
@@ -119,8 +137,7 @@ TEST_P(Linear, LargestProductsAreExact) {
           (bits + group / 4) % 2 ? ZeroPoint::Int : ZeroPoint::None;
       types.push_back(
           getQuantized(n, k, makeFormat(bits, group, zero, ScaleType::F32)));
-      kernels.push_back(
-          {types.back(), n, /*int8=*/true, false, Epilogue::Store});
+      kernels.push_back({types.back(), n, int8, false, Epilogue::Store});
       module.add(kernels.back());
     }
   module.compile();
@@ -158,6 +175,96 @@ TEST_P(Linear, LargestProductsAreExact) {
             << "token " << token << ", row " << r;
       }
   }
+}
+
+/// Signed weights in one group per row times tokens with one scale: every bit
+/// of y is that of the integer reference, for every pair of widths, for one
+/// token and many, and however items and tokens are cut. The first token and
+/// row have the largest codes of one sign, which is what 16 bits would not
+/// hold.
+TEST_P(Linear, OneGroupIsTheIntegerReference) {
+  constexpr int64_t n = 40, count = 11;
+  KernelModule module(level());
+  auto makeKernel = [&](int64_t bits, int64_t activationBits, int64_t k) {
+    Type type = getQuantized(
+        n, k, makeFormat(bits, 0, ZeroPoint::None, ScaleType::F32));
+    return LinearKernel{type,
+                        getPaddedRows(n),
+                        {Kind::Token, activationBits},
+                        false,
+                        Epilogue::Store};
+  };
+  constexpr int64_t widths[][2] = {{8, 8}, {7, 8}, {6, 8}, {5, 8},
+                                   {4, 8}, {3, 8}, {2, 8}, {8, 6},
+                                   {6, 6}, {8, 4}, {4, 4}, {8, 2}};
+  constexpr int64_t sizes[] = {33, 1024};
+  for (auto [bits, activationBits] : widths)
+    for (int64_t k : sizes)
+      module.add(makeKernel(bits, activationBits, k));
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+
+  for (auto [bits, activationBits] : widths)
+    for (int64_t k : sizes) {
+      LinearKernel kernel = makeKernel(bits, activationBits, k);
+      SCOPED_TRACE(kernel.getName());
+      // Codes of -Q to Q, stored with the middle code added.
+      auto draw = [&](int64_t rows, int64_t width) {
+        int32_t largest = numerics::largestActivationCode(width);
+        std::vector<int8_t> codes(rows * k);
+        for (int64_t i = 0; i < rows * k; ++i)
+          codes[i] = i < k ? largest
+                     : i < 2 * k
+                         ? -largest
+                         : int32_t(random() % (2 * largest + 1)) - largest;
+        return codes;
+      };
+      std::vector<int8_t> weightCodes = draw(n, bits);
+      std::vector<int8_t> codes = draw(count, activationBits);
+      std::uniform_real_distribution<float> unit(0.001f, 0.1f);
+      std::vector<float> weightScales(n), scales(count);
+      for (float &scale : weightScales)
+        scale = unit(random);
+      for (float &scale : scales)
+        scale = unit(random);
+
+      TestWeight weight;
+      weight.type = kernel.weight;
+      weight.rows = n;
+      weight.columns = k;
+      std::vector<uint8_t> shifted;
+      for (int8_t code : weightCodes)
+        shifted.push_back(code + (1 << (bits - 1)));
+      std::vector<uint8_t> packed(n * numerics::packedRowBytes(k, bits));
+      numerics::packRows(shifted, n, k, bits, packed);
+      weight.components.emplace_back(packed.begin(), packed.end());
+      auto *bytes = reinterpret_cast<const char *>(weightScales.data());
+      weight.components.emplace_back(bytes, bytes + 4 * n);
+
+      std::vector<char> rows;
+      for (int64_t token = 0; token < count; ++token)
+        llvm::append_range(
+            rows,
+            makeTokenRow({codes.data() + token * k, size_t(k)}, scales[token]));
+      Guarded input(rows), tiles(packBuffer(weight, false));
+      Guarded y(4 * count * kernel.columns);
+      runAndCheckSplits({module.find(kernel.getName()),
+                         {&input, &tiles, &y},
+                         {kernel.getItems(), 0},
+                         count});
+
+      std::vector<int32_t> sums(count * n);
+      std::vector<float> expected(count * n);
+      numerics::multiplyCodes(codes.data(), weightCodes.data(), count, n, k,
+                              sums.data());
+      numerics::scaleSums(sums.data(), scales.data(), weightScales.data(),
+                          count, n, expected.data());
+      for (int64_t token = 0; token < count; ++token)
+        for (int64_t r = 0; r < n; ++r)
+          ASSERT_EQ(y.as<float>()[token * kernel.columns + r],
+                    expected[token * n + r])
+              << "token " << token << ", row " << r;
+    }
 }
 
 } // namespace

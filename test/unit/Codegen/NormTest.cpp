@@ -6,6 +6,8 @@
 
 #include "LinearHarness.h"
 
+#include "llq/Numerics/ActivationGrid.h"
+
 #include <cmath>
 #include <limits>
 
@@ -16,6 +18,7 @@ using namespace llq::test;
 namespace {
 
 constexpr int64_t columns[] = {1, 16, 31, 32, 33, 100, 576};
+constexpr ActivationType int8 = {ActivationType::Kind::Group, 8};
 constexpr float epsilons[] = {1e-5f, 1e-6f};
 
 /// Rows of every kind: ordinary, zero, tiny, huge, one large element.
@@ -44,7 +47,7 @@ TEST_P(Norm, MatchesTheFormula) {
   KernelModule module(level());
   for (int64_t k : columns)
     for (float epsilon : epsilons)
-      module.add(NormKernel{k, true, epsilon, false});
+      module.add(NormKernel{k, true, epsilon, {}});
   module.compile();
   ASSERT_FALSE(HasFatalFailure());
   for (int64_t k : columns)
@@ -55,7 +58,7 @@ TEST_P(Norm, MatchesTheFormula) {
       for (int64_t c = 0; c < k; ++c)
         w[c] = std::normal_distribution<float>(1)(random);
       Guarded input(x), weight(w), y(4 * tokens * padded);
-      NormKernel kernel{k, true, epsilon, false};
+      NormKernel kernel{k, true, epsilon, {}};
       runAndCheckSplits({module.find(kernel.getName()),
                          {&input, &weight, &y},
                          {0, 1},
@@ -107,7 +110,7 @@ TEST_P(Norm, QuantizesAsTheFormatSays) {
   constexpr int64_t tokens = 13;
   KernelModule module(level());
   for (int64_t k : columns)
-    module.add(NormKernel{k, false, 0, true});
+    module.add(NormKernel{k, false, 0, int8});
   module.compile();
   ASSERT_FALSE(HasFatalFailure());
   for (int64_t k : columns) {
@@ -122,7 +125,7 @@ TEST_P(Norm, QuantizesAsTheFormatSays) {
         x[c] = -c - 0.5f;
     }
     Guarded input(x), y(tokens * QuantizedRow(k).bytes);
-    NormKernel kernel{k, false, 0, true};
+    NormKernel kernel{k, false, 0, int8};
     runAndCheckSplits(
         {module.find(kernel.getName()), {&input, &y}, {0, 1}, tokens});
     expectQuantized(y, x, tokens, k);
@@ -134,8 +137,8 @@ TEST_P(Norm, FusedIsTheSameAsApart) {
   constexpr int64_t tokens = 7;
   KernelModule module(level());
   for (int64_t k : columns)
-    for (bool quantize : {false, true})
-      module.add(NormKernel{k, true, 1e-5f, quantize});
+    for (ActivationType type : {ActivationType(), int8})
+      module.add(NormKernel{k, true, 1e-5f, type});
   module.compile();
   ASSERT_FALSE(HasFatalFailure());
   for (int64_t k : columns) {
@@ -146,12 +149,12 @@ TEST_P(Norm, FusedIsTheSameAsApart) {
       w[c] = std::normal_distribution<float>(1)(random);
     Guarded input(makeRows(tokens, k, random)), weight(w);
     Guarded apart(4 * tokens * padded), fused(tokens * QuantizedRow(k).bytes);
-    Call call = {module.find(NormKernel{k, true, 1e-5f, false}.getName()),
+    Call call = {module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
                  {&input, &weight, &apart},
                  {0, 1},
                  tokens};
     call.run();
-    call.kernel = module.find(NormKernel{k, true, 1e-5f, true}.getName());
+    call.kernel = module.find(NormKernel{k, true, 1e-5f, int8}.getName());
     call.buffers.back() = &fused;
     runAndCheckSplits(call);
     expectQuantized(fused, {apart.as<float>(), size_t(tokens * padded)}, tokens,
@@ -164,7 +167,7 @@ TEST_P(Norm, FusedIsTheSameAsApart) {
 TEST_P(Norm, SubnormalGroupsAreZero) {
   constexpr int64_t k = 32;
   KernelModule module(level());
-  NormKernel kernel{k, false, 0, true};
+  NormKernel kernel{k, false, 0, int8};
   module.add(kernel);
   module.compile();
   ASSERT_FALSE(HasFatalFailure());
@@ -181,6 +184,79 @@ TEST_P(Norm, SubnormalGroupsAreZero) {
     EXPECT_EQ(int(int8_t(y.data()[3])), expected) << largest;
     EXPECT_EQ(scale != 0, largest > 1) << largest;
     EXPECT_NEAR(y.as<float>()[row.sums / 4], expected / 2, 1) << largest;
+  }
+}
+
+/// A row with one scale as numerics::quantizeActivations makes it from what is
+/// at `values`, by way of the plain loops of `makeTokenRow`.
+void expectTokenRows(const Guarded &y, const float *values, int64_t tokens,
+                     int64_t k, ActivationType type, float staticScale) {
+  int64_t padded = getPaddedColumns(k), bytes = TokenRow(k).bytes;
+  for (int64_t token = 0; token < tokens; ++token) {
+    std::vector<int8_t> codes(k);
+    float scale = staticScale;
+    const float *row = values + token * padded;
+    if (type.kind == ActivationType::Kind::Token)
+      numerics::quantizeTokens(row, 1, k, type.bits, codes.data(), &scale);
+    else
+      numerics::quantizeActivations({row, size_t(k)}, scale, type.bits, codes);
+    std::vector<char> expected = makeTokenRow(codes, scale);
+    ASSERT_EQ(int64_t(expected.size()), bytes);
+    for (int64_t i = 0; i < bytes; ++i)
+      ASSERT_EQ(int(y.data()[token * bytes + i]), int(expected[i]))
+          << "token " << token << ", byte " << i << " of " << type.getName();
+  }
+}
+
+/// Scales of tokens and static ones, alone and behind a norm, are exactly those
+/// of the reference: also for tokens of zeros, tokens far below the floor, and
+/// values beyond a static scale.
+TEST_P(Norm, QuantizesWithOneScaleAsTheReference) {
+  using Kind = ActivationType::Kind;
+  constexpr int64_t tokens = 13;
+  constexpr ActivationType types[] = {{Kind::Token, 8},  {Kind::Token, 6},
+                                      {Kind::Token, 4},  {Kind::Static, 8},
+                                      {Kind::Static, 6}, {Kind::Static, 4}};
+  KernelModule module(level());
+  for (int64_t k : columns) {
+    module.add(NormKernel{k, true, 1e-5f, {}});
+    for (ActivationType type : types)
+      for (bool norm : {false, true})
+        module.add(NormKernel{k, norm, norm ? 1e-5f : 0, type});
+  }
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (int64_t k : columns) {
+    SCOPED_TRACE(k);
+    int64_t padded = getPaddedColumns(k);
+    std::vector<float> x = makeRows(tokens, k, random), w(padded);
+    for (int64_t c = 0; c < k; ++c)
+      w[c] = std::normal_distribution<float>(1)(random);
+    Guarded input(x), weight(w), normalized(4 * tokens * padded);
+    Call({module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
+          {&input, &weight, &normalized},
+          {0, 1},
+          tokens})
+        .run();
+    std::vector<float> scaleRow(kBlockColumns);
+    scaleRow[0] = 0.0123f;
+    Guarded scale(scaleRow);
+    for (ActivationType type : types)
+      for (bool norm : {false, true}) {
+        Guarded y(tokens * TokenRow(k).bytes);
+        NormKernel kernel{k, norm, norm ? 1e-5f : 0, type};
+        Call call = {module.find(kernel.getName()), {&input}, {0, 1}, tokens};
+        if (norm)
+          call.buffers.push_back(&weight);
+        if (type.kind == Kind::Static)
+          call.buffers.push_back(&scale);
+        call.buffers.push_back(&y);
+        runAndCheckSplits(call);
+        expectTokenRows(y, norm ? normalized.as<float>() : x.data(), tokens, k,
+                        type, scaleRow[0]);
+        if (HasFatalFailure())
+          return;
+      }
   }
 }
 
