@@ -136,11 +136,15 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
 
 LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
   SmallVector<Type> types;
+  SmallVector<QuantizedType> inputs;
   sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (auto linear = dyn_cast<LinearOp>(op))
+    if (auto linear = dyn_cast<LinearOp>(op)) {
       types.push_back(linear.getWeight().getType());
-    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      inputs.push_back(dyn_cast<QuantizedType>(linear.getInput().getType()));
+    } else if (auto embedding = dyn_cast<EmbeddingOp>(op)) {
       types.push_back(embedding.getTable().getType());
+      inputs.push_back({});
+    }
   });
   if (types.size() != layers.size())
     return module.emitError() << "the chain of methods adds or removes layers, "
@@ -172,6 +176,20 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
         QuantizedType::get(b.getContext(), {n, k}, format), components));
     if (layer.source->use_empty())
       layer.source.erase();
+  }
+  // One quantized input for all layers that share it.
+  DenseMap<std::pair<Value, Type>, Value> quantized;
+  for (auto [layer, type] : llvm::zip_equal(layers, inputs)) {
+    auto linear = dyn_cast<LinearOp>(layer.op);
+    if (!linear || !type || isa<QuantizedType>(linear.getInput().getType()))
+      continue;
+    Value &input = quantized[{linear.getInput(), type}];
+    if (!input) {
+      OpBuilder b(linear);
+      input = QuantizeActivationOp::create(b, linear.getLoc(), type,
+                                           linear.getInput());
+    }
+    linear.getInputMutable().assign(input);
   }
   return success();
 }

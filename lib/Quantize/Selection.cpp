@@ -8,9 +8,10 @@
 
 #include "Selection.h"
 
+#include "Globs.h"
+
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/Support/GlobPattern.h"
 
 using namespace mlir;
 using namespace llq;
@@ -50,59 +51,6 @@ FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
   options.options = StringRef(text).split('{').second.drop_back().trim().str();
   return options;
 }
-
-//===----------------------------------------------------------------------===//
-// Globs
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// The globs of one option, which have to match something.
-class Globs {
-public:
-  Globs(StringRef option) : option(option) {}
-
-  LogicalResult compile(ArrayRef<std::string> texts,
-                        function_ref<InFlightDiagnostic()> emitError) {
-    for (const std::string &text : texts) {
-      llvm::Expected<llvm::GlobPattern> pattern =
-          llvm::GlobPattern::create(text, /*MaxSubPatterns=*/1024);
-      if (!pattern)
-        return emitError() << option << "=" << text << ": "
-                           << llvm::toString(pattern.takeError());
-      entries.push_back({text, std::move(*pattern)});
-    }
-    return success();
-  }
-
-  bool empty() const { return entries.empty(); }
-
-  bool match(StringRef name) {
-    bool any = false;
-    for (Entry &entry : entries)
-      if (entry.pattern.match(name))
-        any = entry.matched = true;
-    return any;
-  }
-
-  LogicalResult
-  checkAllMatched(function_ref<InFlightDiagnostic()> emitError) const {
-    for (const Entry &entry : entries)
-      if (!entry.matched)
-        return emitError() << option << "=" << entry.text
-                           << " matches no layer";
-    return success();
-  }
-
-private:
-  struct Entry {
-    StringRef text;
-    llvm::GlobPattern pattern;
-    bool matched = false;
-  };
-  StringRef option;
-  SmallVector<Entry> entries;
-};
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Selection

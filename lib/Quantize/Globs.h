@@ -1,0 +1,66 @@
+//===- Globs.h - Layers chosen by their names -------------------*- C++ -*-===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef LLQ_LIB_QUANTIZE_GLOBS_H
+#define LLQ_LIB_QUANTIZE_GLOBS_H
+
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/Support/GlobPattern.h"
+
+#include <string>
+
+namespace llq {
+
+/// The globs of one option, which have to match something.
+class Globs {
+public:
+  Globs(llvm::StringRef option) : option(option) {}
+
+  mlir::LogicalResult
+  compile(llvm::ArrayRef<std::string> texts,
+          llvm::function_ref<mlir::InFlightDiagnostic()> emitError) {
+    for (const std::string &text : texts) {
+      llvm::Expected<llvm::GlobPattern> pattern =
+          llvm::GlobPattern::create(text, /*MaxSubPatterns=*/1024);
+      if (!pattern)
+        return emitError() << option << "=" << text << ": "
+                           << llvm::toString(pattern.takeError());
+      entries.push_back({text, std::move(*pattern)});
+    }
+    return mlir::success();
+  }
+
+  bool empty() const { return entries.empty(); }
+
+  bool match(llvm::StringRef name) {
+    bool any = false;
+    for (Entry &entry : entries)
+      if (entry.pattern.match(name))
+        any = entry.matched = true;
+    return any;
+  }
+
+  mlir::LogicalResult checkAllMatched(
+      llvm::function_ref<mlir::InFlightDiagnostic()> emitError) const {
+    for (const Entry &entry : entries)
+      if (!entry.matched)
+        return emitError() << option << "=" << entry.text
+                           << " matches no layer";
+    return mlir::success();
+  }
+
+private:
+  struct Entry {
+    llvm::StringRef text;
+    llvm::GlobPattern pattern;
+    bool matched = false;
+  };
+  llvm::StringRef option;
+  llvm::SmallVector<Entry> entries;
+};
+} // namespace llq
+
+#endif // LLQ_LIB_QUANTIZE_GLOBS_H
