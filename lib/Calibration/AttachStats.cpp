@@ -27,15 +27,15 @@ struct AttachStatsPass : impl::AttachStatsPassBase<AttachStatsPass> {
   }
 
   LogicalResult attach(ModuleOp module) {
-    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
-    if (!forward || !llvm::hasSingleElement(forward.getBody()))
-      return module.emitError("has no function @forward of one block");
+    FailureOr<func::FuncOp> forward = getForward(module);
+    if (failed(forward))
+      return failure();
     FailureOr<Samples> samples = getSamples(module);
     if (failed(samples))
       return failure();
     ThreadPool pool(module.getContext()->getNumThreads());
-    Calibrator calibrator(forward, *samples, pool);
-    for (const Site &site : getSites(forward)) {
+    Calibrator calibrator(*forward, *samples, pool);
+    for (const Site &site : getSites(*forward)) {
       FailureOr<InputStatistics> statistics =
           collectStatistics(calibrator, site, secondMoment, pool);
       if (failed(statistics))

@@ -22,6 +22,13 @@ void llq::registerCalibrationDialects(DialectRegistry &registry) {
   registerKernelDialects(registry);
 }
 
+FailureOr<func::FuncOp> llq::getForward(ModuleOp module) {
+  auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
+  if (!forward || !llvm::hasSingleElement(forward.getBody()))
+    return module.emitError("has no function @forward of one block");
+  return forward;
+}
+
 SmallVector<Site> llq::getSites(func::FuncOp forward) {
   llvm::MapVector<Value, Site> sites;
   for (auto layer : forward.getOps<LinearOp>()) {

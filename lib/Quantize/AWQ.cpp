@@ -282,10 +282,10 @@ struct QuantizeAWQPass : impl::QuantizeAWQPassBase<QuantizeAWQPass> {
       return after == AWQRounding::None
                  ? success()
                  : quantizeLayers(module, *weights, roundToNearest);
-    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
-    if (!forward || !llvm::hasSingleElement(forward.getBody()))
-      return module.emitError("has no function @forward of one block");
-    AWQ awq(module, forward, *weights,
+    FailureOr<func::FuncOp> forward = getForward(module);
+    if (failed(forward))
+      return failure();
+    AWQ awq(module, *forward, *weights,
             {scaleSearch, clipSearch, gqa, after == AWQRounding::Nearest,
              sampleTokens});
     if (failed(awq.run()))

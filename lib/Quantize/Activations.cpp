@@ -130,15 +130,15 @@ FailureOr<Attribute> QuantizeActivationsPass::getStaticFormat(
 /// Static scales from the module's samples, run through the model as it is.
 LogicalResult QuantizeActivationsPass::calibrate(ArrayRef<LinearOp> layers) {
   ModuleOp module = getOperation();
-  auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
-  if (!forward || !llvm::hasSingleElement(forward.getBody()))
-    return module.emitError("has no function @forward of one block");
+  FailureOr<func::FuncOp> forward = getForward(module);
+  if (failed(forward))
+    return failure();
   FailureOr<Samples> samples = getSamples(module);
   if (failed(samples))
     return failure();
   ThreadPool pool(module.getContext()->getNumThreads());
-  Calibrator calibrator(forward, *samples, pool);
-  for (const Site &site : getSites(forward)) {
+  Calibrator calibrator(*forward, *samples, pool);
+  for (const Site &site : getSites(*forward)) {
     if (!llvm::any_of(site.layers, [&](LinearOp layer) {
           return llvm::is_contained(layers, layer);
         }))

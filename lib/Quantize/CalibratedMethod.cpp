@@ -171,14 +171,14 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
 LogicalResult CalibratedQuantizer::run() {
   if (module->hasAttr(kSketchAttr))
     return quantizeLayers(module, options, quantize);
-  auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
-  if (!forward || !llvm::hasSingleElement(forward.getBody()))
-    return module.emitError("has no function @forward of one block");
+  FailureOr<func::FuncOp> forward = getForward(module);
+  if (failed(forward))
+    return failure();
   FailureOr<SmallVector<SelectedWeight>> selection =
       selectWeights(module, options);
   if (failed(selection))
     return failure();
-  if (failed(assignSites(forward, *selection)))
+  if (failed(assignSites(*forward, *selection)))
     return failure();
   // Quantized inputs begin with the quantized embedding.
   bool tablesFirst = calibration.inputs == CalibrationInputs::Quantized;
@@ -189,7 +189,7 @@ LogicalResult CalibratedQuantizer::run() {
   bool stored = llvm::all_of(sites, [](const SiteWeights &site) {
     return site.weights.front()->uses.front().op->hasAttr(kStatsAttr);
   });
-  if (failed(stored ? runWithStoredStatistics() : runWithSamples(forward)))
+  if (failed(stored ? runWithStoredStatistics() : runWithSamples(*forward)))
     return failure();
   return tablesFirst ? success() : quantizeTables();
 }

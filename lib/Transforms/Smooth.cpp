@@ -214,12 +214,10 @@ struct SmoothPass : impl::SmoothPassBase<SmoothPass> {
     // A dry run looks at formats, which stay.
     if (module->hasAttr(kSketchAttr))
       return;
-    auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
-    if (!forward || !llvm::hasSingleElement(forward.getBody())) {
-      module.emitError("has no function @forward of one block");
+    FailureOr<func::FuncOp> forward = getForward(module);
+    if (failed(forward))
       return signalPassFailure();
-    }
-    Smoother smoother(module, forward, alpha, unsigned(int64_t(bits)),
+    Smoother smoother(module, *forward, alpha, unsigned(int64_t(bits)),
                       sampleTokens);
     if (failed(smoother.run()))
       signalPassFailure();

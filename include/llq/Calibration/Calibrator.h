@@ -26,6 +26,10 @@ namespace llq {
 /// them.
 void registerCalibrationDialects(mlir::DialectRegistry &registry);
 
+/// `@forward` of `module`, the function that samples run through. Emits an error
+/// if it is not there or has more than one block.
+mlir::FailureOr<mlir::func::FuncOp> getForward(mlir::ModuleOp module);
+
 /// The linear layers that read one value, in network order. They see the same
 /// activations and share all statistics of them.
 struct Site {
