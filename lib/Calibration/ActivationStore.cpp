@@ -60,17 +60,18 @@ ActivationStore::create(int64_t tokens, int64_t columns, bool inFile) {
     close(descriptor);
   if (data == MAP_FAILED)
     return makeError("in memory", bytes, error);
-  return ActivationStore(static_cast<float *>(data), columns, bytes);
+  return ActivationStore(static_cast<float *>(data), columns, bytes, inFile);
 }
 
 ActivationStore::ActivationStore(ActivationStore &&other)
     : data(std::exchange(other.data, nullptr)), columns(other.columns),
-      bytes(other.bytes) {}
+      bytes(other.bytes), inFile(other.inFile) {}
 
 ActivationStore &ActivationStore::operator=(ActivationStore &&other) {
   std::swap(data, other.data);
   std::swap(columns, other.columns);
   std::swap(bytes, other.bytes);
+  std::swap(inFile, other.inFile);
   return *this;
 }
 
@@ -84,6 +85,7 @@ void ActivationStore::write(int64_t token, int64_t tokens, const float *from,
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(data + (token + t) * columns, from + t * stride,
                 columns * sizeof(float));
+  release(token, tokens);
 }
 
 void ActivationStore::read(int64_t token, int64_t tokens, float *to,
@@ -91,4 +93,17 @@ void ActivationStore::read(int64_t token, int64_t tokens, float *to,
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(to + t * stride, data + (token + t) * columns,
                 columns * sizeof(float));
+  release(token, tokens);
+}
+
+void ActivationStore::release(int64_t token, int64_t tokens) const {
+  if (!inFile)
+    return;
+  // Pages that rows share with their neighbours may go too: what is in a file
+  // comes back from there.
+  static const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
+  auto begin =
+      reinterpret_cast<uintptr_t>(data + token * columns) & ~(page - 1);
+  auto end = reinterpret_cast<uintptr_t>(data + (token + tokens) * columns);
+  madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }

@@ -32,13 +32,16 @@ public:
   void write(int64_t token, int64_t tokens, const float *from, int64_t stride);
   /// The other way around.
   void read(int64_t token, int64_t tokens, float *to, int64_t stride) const;
+  /// Gives back the memory of rows in a file; they stay what they are.
+  void release(int64_t token, int64_t tokens) const;
 
 private:
-  ActivationStore(float *data, int64_t columns, int64_t bytes)
-      : data(data), columns(columns), bytes(bytes) {}
+  ActivationStore(float *data, int64_t columns, int64_t bytes, bool inFile)
+      : data(data), columns(columns), bytes(bytes), inFile(inFile) {}
 
   float *data;
   int64_t columns, bytes;
+  bool inFile;
 };
 
 } // namespace llq

@@ -30,14 +30,13 @@ struct AttachStatsPass : impl::AttachStatsPassBase<AttachStatsPass> {
     FailureOr<func::FuncOp> forward = getForward(module);
     if (failed(forward))
       return failure();
-    FailureOr<Samples> samples = getSamples(module);
-    if (failed(samples))
-      return failure();
     ThreadPool pool(module.getContext()->getNumThreads());
-    Calibrator calibrator(*forward, *samples, pool);
+    auto calibrator = Calibrator::create(*forward, pool);
+    if (failed(calibrator))
+      return failure();
     for (const Site &site : getSites(*forward)) {
       FailureOr<InputStatistics> statistics =
-          collectStatistics(calibrator, site, secondMoment, pool);
+          collectStatistics(**calibrator, site, {secondMoment});
       if (failed(statistics))
         return failure();
       for (LinearOp layer : site.layers)

@@ -12,6 +12,7 @@
 
 #include "llq/Codegen/CPU.h"
 
+#include "mlir/IR/AsmState.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -55,70 +56,195 @@ static int64_t getColumns(Value activation) {
   return cast<ShapedType>(activation.getType()).getDimSize(1);
 }
 
-/// The activations of all samples at one place of a model.
-struct Calibrator::Activations {
-  llvm::MapVector<Value, std::shared_ptr<ActivationStore>> stores;
+using Stores = llvm::MapVector<Value, std::shared_ptr<ActivationStore>>;
 
-  ActivationStore &get(Value value) const {
-    return *stores.find(value)->second;
-  }
+/// A place of the model, and how samples get there. Which activations continue
+/// from a place is known before they are computed.
+struct Calibrator::Place {
+  /// Emits errors.
+  LinearOp layer;
+  /// The inputs that the site at this place looks at; they may be none of those
+  /// that continue.
+  Value siteInput;
+  llvm::SetVector<Value> live;
+  std::string key;
+
+  /// The way from another place, until it has been gone.
+  State from;
+  Segment segment;
+  /// Results of the segment: live values that are new, then the site's input
+  /// if it is no live value.
+  SmallVector<Value> results;
+
+  /// The live activations, once samples have come here.
+  std::optional<Stores> stores;
 };
 
 struct Calibrator::Impl {
   Impl(func::FuncOp forward, const Samples &samples, ThreadPool &pool,
        const CalibratorOptions &options)
-      : forward(forward), samples(samples), pool(pool), options(options) {}
+      : forward(forward), samples(samples), pool(pool), options(options) {
+    place->stores.emplace();
+  }
 
   func::FuncOp forward;
-  const Samples &samples;
+  Samples samples;
   ThreadPool &pool;
   CalibratorOptions options;
+  std::optional<ContentStore> statistics;
+  WeightReader reader;
   KernelCache kernels;
   /// The place where the model stands.
-  State known = std::make_shared<Activations>();
+  State place = std::make_shared<Place>();
 
-  /// What moving on to a site computes and keeps.
-  struct Plan {
-    llvm::SetVector<Value> live;
-    /// Results of the segment: live values that are new, then the site's input
-    /// if it is no live value.
-    SmallVector<Value> results;
-  };
+  std::string getFirstKey() const;
+  llvm::Error computeKey(Place &next);
 
-  /// Makes room for the live values that are not there yet.
-  llvm::Error createStores(const Plan &plan, Activations &next);
+  LogicalResult reach(Place &to, Visit visit);
+  llvm::Error createStores(Place &to);
   llvm::Error runSample(int64_t sample, int64_t firstToken,
-                        ProgramRunner &runner, ArrayRef<Value> inputs,
-                        const Plan &plan, Value siteInput, Activations &next,
-                        Visit visit);
-  llvm::Error visitStored(Value input, Visit visit);
-  int64_t getStoredBytes() const {
-    int64_t bytes = 0;
-    for (auto &[value, store] : known->stores)
-      bytes += store->getBytes();
-    return bytes;
-  }
+                        ProgramRunner &runner, Place &to, Visit visit);
+  llvm::Error visitStored(Place &at, Visit visit);
 };
 
 Calibrator::Calibrator(func::FuncOp forward, const Samples &samples,
                        ThreadPool &pool, const CalibratorOptions &options)
     : impl(new Impl(forward, samples, pool, options)) {
   impl->options.maxTokens = std::min(options.maxTokens, samples.longest);
+  if (impl->samples.kept)
+    impl->place->key = impl->getFirstKey();
+}
+
+FailureOr<std::unique_ptr<Calibrator>> Calibrator::create(func::FuncOp forward,
+                                                          ThreadPool &pool) {
+  auto module = forward->getParentOfType<ModuleOp>();
+  FailureOr<Samples> samples = getSamples(module);
+  if (failed(samples))
+    return failure();
+  auto calibrator = std::make_unique<Calibrator>(forward, *samples, pool);
+  if (samples->statistics.empty())
+    return calibrator;
+  auto store = ContentStore::open(samples->statistics);
+  if (!store)
+    return emitError(module.getLoc(), llvm::toString(store.takeError()));
+  calibrator->impl->statistics = std::move(*store);
+  return calibrator;
 }
 
 Calibrator::~Calibrator() = default;
 
 int64_t Calibrator::getTokens() const { return impl->samples.tokens; }
 
-Calibrator::State Calibrator::getState() const { return impl->known; }
+LinearOp Calibrator::getLayer() const { return impl->place->layer; }
 
-void Calibrator::setState(State state) { impl->known = std::move(state); }
+int64_t Calibrator::getInputColumns() const {
+  return getColumns(impl->place->siteInput);
+}
 
-llvm::Error Calibrator::Impl::createStores(const Plan &plan,
-                                           Activations &next) {
-  int64_t bytes = getStoredBytes();
-  for (Value value : plan.results) {
-    if (!plan.live.contains(value))
+StringRef Calibrator::getKey() const { return impl->place->key; }
+
+Calibrator::State Calibrator::getState() const { return impl->place; }
+
+void Calibrator::setState(State state) { impl->place = std::move(state); }
+
+const ContentStore *Calibrator::getStatisticsStore() const {
+  return impl->statistics ? &*impl->statistics : nullptr;
+}
+
+ThreadPool &Calibrator::getPool() const { return impl->pool; }
+
+//===----------------------------------------------------------------------===//
+// Keys
+//===----------------------------------------------------------------------===//
+
+std::string Calibrator::Impl::getFirstKey() const {
+  ContentKey key;
+  // Levels differ in the last place of their results.
+  const CPULevel *level = getHostCPULevel();
+  key.add("llq " LLQ_VERSION).add(level ? level->name : "");
+  for (ArrayRef<int32_t> ids : samples.sequences)
+    key.addBytes({reinterpret_cast<const char *>(ids.data()),
+                  ids.size() * sizeof(int32_t)});
+  return key.finish();
+}
+
+/// Adds the operations of `segment`, and its weights by their values: names and
+/// places of the weights do not matter.
+static llvm::Error addSegment(ContentKey &key, Segment &segment,
+                              WeightReader &reader) {
+  auto function = segment.module->lookupSymbol<func::FuncOp>(kForwardName);
+  AsmState names(function);
+  for (Operation &op : function.getBody().front()) {
+    if (isa<WeightOp, QuantizedWeightOp>(op)) {
+      if (llvm::Error error = key.addWeight(&op, reader))
+        return error;
+      continue;
+    }
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    op.print(stream, names);
+    key.add(text);
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Calibrator::Impl::computeKey(Place &next) {
+  ContentKey key;
+  key.add(place->key);
+  if (next.segment.module)
+    if (llvm::Error error = addSegment(key, next.segment, reader))
+      return error;
+  // Which of the values at hand are the inputs.
+  auto addPosition = [&](ArrayRef<Value> values) {
+    key.add(int64_t(llvm::find(values, next.siteInput) - values.begin()));
+  };
+  addPosition(next.results);
+  addPosition(place->live.getArrayRef());
+  next.key = key.finish();
+  reader.release();
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Moving and running
+//===----------------------------------------------------------------------===//
+
+static InFlightDiagnostic emitLayerError(LinearOp layer, llvm::Error error) {
+  return layer.emitOpError("\"")
+         << layer.getName() << "\" " << llvm::toString(std::move(error));
+}
+
+LogicalResult Calibrator::moveTo(const Site &site) {
+  auto next = std::make_shared<Place>();
+  next->layer = site.layers.front();
+  next->siteInput = site.input;
+  next->live = getLiveActivations(next->layer);
+  const llvm::SetVector<Value> &known = impl->place->live;
+  for (Value value : next->live)
+    if (!known.contains(value))
+      next->results.push_back(value);
+  if (!known.contains(site.input) && !next->live.contains(site.input))
+    next->results.push_back(site.input);
+  if (!next->results.empty())
+    next->segment = extractSegment(impl->forward, known, next->results);
+  if (impl->samples.kept)
+    if (llvm::Error error = impl->computeKey(*next))
+      return emitLayerError(next->layer, std::move(error));
+  next->from = impl->place;
+  impl->place = std::move(next);
+  return success();
+}
+
+LogicalResult Calibrator::visitInputs(Visit visit) {
+  return impl->reach(*impl->place, visit);
+}
+
+llvm::Error Calibrator::Impl::createStores(Place &to) {
+  int64_t bytes = 0;
+  for (auto &[value, store] : *to.from->stores)
+    bytes += store->getBytes();
+  for (Value value : to.results) {
+    if (!to.live.contains(value))
       continue;
     int64_t columns = getColumns(value);
     bytes += samples.tokens * columns * int64_t(sizeof(float));
@@ -126,19 +252,24 @@ llvm::Error Calibrator::Impl::createStores(const Plan &plan,
                                          bytes > options.memoryBudget);
     if (!store)
       return store.takeError();
-    next.stores.insert(
+    to.stores->insert(
         {value, std::make_shared<ActivationStore>(std::move(*store))});
   }
   return llvm::Error::success();
 }
 
-llvm::Error Calibrator::Impl::visitStored(Value input, Visit visit) {
-  ActivationStore &store = known->get(input);
+llvm::Error Calibrator::Impl::visitStored(Place &at, Visit visit) {
+  auto found = at.stores->find(at.siteInput);
+  if (found == at.stores->end())
+    return llvm::createStringError("has inputs that samples have left behind");
+  ActivationStore &store = *found->second;
   int64_t columns = store.getColumns(), first = 0;
   for (auto [sample, ids] : llvm::enumerate(samples.sequences)) {
     int64_t tokens = ids.size();
-    if (llvm::Error error = visit({store.getRow(first), tokens, columns,
-                                   columns, int64_t(sample), 0}))
+    llvm::Error error = visit(
+        {store.getRow(first), tokens, columns, columns, int64_t(sample), 0});
+    store.release(first, tokens);
+    if (error)
       return error;
     first += tokens;
   }
@@ -146,10 +277,11 @@ llvm::Error Calibrator::Impl::visitStored(Value input, Visit visit) {
 }
 
 llvm::Error Calibrator::Impl::runSample(int64_t sample, int64_t firstToken,
-                                        ProgramRunner &runner,
-                                        ArrayRef<Value> inputs,
-                                        const Plan &plan, Value siteInput,
-                                        Activations &next, Visit visit) {
+                                        ProgramRunner &runner, Place &to,
+                                        Visit visit) {
+  auto getStore = [](Stores &stores, Value value) -> ActivationStore & {
+    return *stores.find(value)->second;
+  };
   ArrayRef<int32_t> ids = samples.sequences[sample];
   int64_t length = ids.size();
   for (int64_t position = 0; position < length; position += options.maxTokens) {
@@ -157,14 +289,17 @@ llvm::Error Calibrator::Impl::runSample(int64_t sample, int64_t firstToken,
     int64_t token = firstToken + position;
     if (int32_t *to = runner.getIds())
       llvm::copy(ids.slice(position, tokens), to);
-    for (auto [input, rows] : llvm::zip_equal(inputs, runner.getInputs()))
-      known->get(input).read(token, tokens, rows.data, rows.stride);
+    for (auto [input, rows] :
+         llvm::zip_equal(to.segment.inputs, runner.getInputs()))
+      getStore(*to.from->stores, input)
+          .read(token, tokens, rows.data, rows.stride);
     runner.run(tokens, position);
     for (auto [result, rows] :
-         llvm::zip_equal(plan.results, runner.getOutputs())) {
-      if (plan.live.contains(result))
-        next.get(result).write(token, tokens, rows.data, rows.stride);
-      if (result != siteInput)
+         llvm::zip_equal(to.results, runner.getOutputs())) {
+      if (to.live.contains(result))
+        getStore(*to.stores, result)
+            .write(token, tokens, rows.data, rows.stride);
+      if (result != to.siteInput || !visit)
         continue;
       if (llvm::Error error = visit(
               {rows.data, tokens, rows.columns, rows.stride, sample, position}))
@@ -174,65 +309,118 @@ llvm::Error Calibrator::Impl::runSample(int64_t sample, int64_t firstToken,
   return llvm::Error::success();
 }
 
-LogicalResult Calibrator::advance(const Site &site, Visit visit) {
-  LinearOp layer = site.layers.front();
-  auto emitError = [&](llvm::Error error) {
-    return layer.emitOpError("\"")
-           << layer.getName() << "\" " << llvm::toString(std::move(error));
-  };
-  Impl::Plan plan;
-  plan.live = getLiveActivations(layer);
-  llvm::SetVector<Value> available;
-  for (auto &[value, store] : impl->known->stores)
-    available.insert(value);
-  for (Value value : plan.live)
-    if (!available.contains(value))
-      plan.results.push_back(value);
-  bool stored = available.contains(site.input);
-  if (!stored && !plan.live.contains(site.input))
-    plan.results.push_back(site.input);
-
-  auto next = std::make_shared<Activations>();
-  if (!plan.results.empty()) {
-    if (llvm::Error error = impl->createStores(plan, *next))
-      return emitError(std::move(error));
-    Segment segment = extractSegment(impl->forward, available, plan.results);
-    auto runner = ProgramRunner::create(
-        std::move(segment.module), impl->kernels, impl->pool,
-        impl->options.maxTokens, impl->samples.longest);
-    if (failed(runner))
+/// Brings the samples to `to`; those of the site there go past `visit`, if
+/// there is one.
+LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
+  bool visited = false;
+  if (!to.stores) {
+    if (failed(reach(*to.from, nullptr)))
       return failure();
-    int64_t firstToken = 0;
-    for (auto [sample, ids] : llvm::enumerate(impl->samples.sequences)) {
-      if (llvm::Error error =
-              impl->runSample(sample, firstToken, **runner, segment.inputs,
-                              plan, site.input, *next, visit))
-        return emitError(std::move(error));
-      firstToken += ids.size();
+    to.stores.emplace();
+    if (llvm::Error error = createStores(to))
+      return emitLayerError(to.layer, std::move(error));
+    if (to.segment.module) {
+      auto runner =
+          ProgramRunner::create(std::move(to.segment.module), kernels, pool,
+                                options.maxTokens, samples.longest);
+      if (failed(runner))
+        return failure();
+      int64_t firstToken = 0;
+      for (auto [sample, ids] : llvm::enumerate(samples.sequences)) {
+        if (llvm::Error error =
+                runSample(sample, firstToken, **runner, to, visit))
+          return emitLayerError(to.layer, std::move(error));
+        firstToken += ids.size();
+      }
+      visited = llvm::is_contained(to.results, to.siteInput);
     }
+    // What is still needed stays, everything else makes room.
+    for (auto &[value, store] : *to.from->stores)
+      if (to.live.contains(value) || (visit && value == to.siteInput))
+        to.stores->insert({value, store});
+    to.from.reset();
   }
-  // What is still needed stays, everything else makes room.
-  for (auto &[value, store] : impl->known->stores)
-    if (plan.live.contains(value))
-      next->stores.insert({value, store});
-  impl->known = std::move(next);
-  if (stored)
-    if (llvm::Error error = impl->visitStored(site.input, visit))
-      return emitError(std::move(error));
+  if (!visit || visited)
+    return success();
+  llvm::Error error = visitStored(to, visit);
+  if (!to.live.contains(to.siteInput))
+    to.stores->erase(to.siteInput);
+  if (error)
+    return emitLayerError(to.layer, std::move(error));
   return success();
 }
 
-int64_t Calibrator::getActivationBytes(ArrayRef<Site> sites,
-                                       const Samples &samples) {
-  int64_t most = 0, before = 0;
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+/// Most bytes of activations that are kept at a time.
+static int64_t getActivationBytes(ArrayRef<Site> sites, int64_t tokens) {
+  int64_t most = 0, before = 0, blockStart = 0;
+  std::optional<StringRef> block;
   for (const Site &site : sites) {
     int64_t columns = 0;
     for (Value value : getLiveActivations(site.layers[0]))
       columns += getColumns(value);
-    int64_t bytes = samples.tokens * columns * int64_t(sizeof(float));
-    // Both are there while the model moves from one to the other.
-    most = std::max(most, before + bytes);
+    int64_t bytes = tokens * columns * int64_t(sizeof(float));
+    // Those in front of the block, to run it once more, and both of where the
+    // samples are and where they go.
+    most = std::max(most, blockStart + before + bytes);
     before = bytes;
+    if (block != getBlockName(site))
+      blockStart = bytes;
+    block = getBlockName(site);
   }
   return most;
+}
+
+/// The largest of what statistics of a site, a factor of its second moment, and
+/// its layers in f32 take.
+static int64_t getSiteBytes(ArrayRef<Site> sites) {
+  int64_t most = 0;
+  for (const Site &site : sites) {
+    // A sum in f64, a product and the mean in f32; then two factors.
+    int64_t columns = getColumns(site.input);
+    int64_t bytes = columns * columns * 20;
+    for (LinearOp layer : site.layers)
+      bytes +=
+          getColumns(layer.getResult()) * columns * 2 * int64_t(sizeof(float));
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+/// Packed weights and buffers of the largest part that runs at once, a decoder
+/// block.
+static int64_t getProgramBytes(ArrayRef<Site> sites, int64_t tokens,
+                               int64_t longest) {
+  llvm::StringMap<int64_t> blocks;
+  int64_t most = 0, widest = 0;
+  for (const Site &site : sites) {
+    if (getBlockName(site).empty())
+      continue;
+    int64_t &bytes = blocks[getBlockName(site)];
+    for (LinearOp layer : site.layers) {
+      auto type = dyn_cast<ShapedType>(layer.getWeight().getType());
+      bytes += type ? getTensorBytes(type).value_or(0) : 0;
+      widest = std::max(widest, getColumns(layer.getResult()));
+    }
+    most = std::max(most, bytes);
+  }
+  // Inputs, outputs and temporaries of a pass, keys and values of a sample.
+  constexpr int64_t buffers = 6;
+  return most +
+         (buffers * tokens + 2 * longest) * widest * int64_t(sizeof(float));
+}
+
+CalibrationBytes llq::getCalibrationBytes(func::FuncOp forward, int64_t tokens,
+                                          int64_t longest,
+                                          const CalibratorOptions &options) {
+  SmallVector<Site> sites = getSites(forward);
+  int64_t activations = getActivationBytes(sites, tokens);
+  int64_t inMemory = std::min(activations, options.memoryBudget);
+  return {
+      inMemory + getSiteBytes(sites) +
+          getProgramBytes(sites, std::min(options.maxTokens, longest), longest),
+      activations - inMemory};
 }

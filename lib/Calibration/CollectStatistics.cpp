@@ -46,27 +46,25 @@ private:
 };
 } // namespace
 
-/// Runs to `site` and feeds its inputs to `accumulator` and `sample`.
+/// Feeds the inputs of the present site to `accumulator` and `sample`.
 template <typename Accumulator>
-static LogicalResult accumulate(Calibrator &calibrator, const Site &site,
-                                ThreadPool &pool, Accumulator &accumulator,
-                                InputSample &sample) {
+static LogicalResult accumulate(Calibrator &calibrator,
+                                Accumulator &accumulator, InputSample &sample) {
   std::vector<float> dense;
-  return calibrator.advance(
-      site, [&](const ActivationRows &rows) -> llvm::Error {
-        const float *data = rows.data;
-        if (rows.stride != rows.columns) {
-          dense.resize(rows.tokens * rows.columns);
-          for (int64_t t = 0; t < rows.tokens; ++t)
-            std::memcpy(dense.data() + t * rows.columns, data + t * rows.stride,
-                        rows.columns * sizeof(float));
-          data = dense.data();
-        }
-        if (auto found = accumulator.add(data, rows.tokens, pool))
-          return makeError(rows, *found);
-        sample.add(data, rows.tokens, rows.columns);
-        return llvm::Error::success();
-      });
+  return calibrator.visitInputs([&](const ActivationRows &rows) -> llvm::Error {
+    const float *data = rows.data;
+    if (rows.stride != rows.columns) {
+      dense.resize(rows.tokens * rows.columns);
+      for (int64_t t = 0; t < rows.tokens; ++t)
+        std::memcpy(dense.data() + t * rows.columns, data + t * rows.stride,
+                    rows.columns * sizeof(float));
+      data = dense.data();
+    }
+    if (auto found = accumulator.add(data, rows.tokens, calibrator.getPool()))
+      return makeError(rows, *found);
+    sample.add(data, rows.tokens, rows.columns);
+    return llvm::Error::success();
+  });
 }
 
 static void setChannels(const numerics::ChannelStatistics &channels,
@@ -77,27 +75,85 @@ static void setChannels(const numerics::ChannelStatistics &channels,
   result.meanSquare = channels.meanSquare();
 }
 
-FailureOr<InputStatistics> llq::collectStatistics(Calibrator &calibrator,
-                                                  const Site &site,
-                                                  bool secondMoment,
-                                                  ThreadPool &pool,
-                                                  int64_t sampleTokens) {
-  int64_t columns = cast<ShapedType>(site.input.getType()).getDimSize(1);
+static FailureOr<InputStatistics> compute(Calibrator &calibrator,
+                                          const StatisticsRequest &request) {
+  int64_t columns = calibrator.getInputColumns();
   InputStatistics result;
-  InputSample sample(calibrator.getTokens(), sampleTokens);
-  if (!secondMoment) {
+  InputSample sample(calibrator.getTokens(), request.sampleTokens);
+  if (request.secondMoment) {
+    numerics::SecondMoment moment(columns);
+    if (failed(accumulate(calibrator, moment, sample)))
+      return failure();
+    setChannels(moment.channelStatistics(), result);
+    result.secondMoment = moment.meanMatrix(calibrator.getPool());
+  } else {
     numerics::ChannelStatistics channels(columns);
-    if (failed(accumulate(calibrator, site, pool, channels, sample)))
+    if (failed(accumulate(calibrator, channels, sample)))
       return failure();
     setChannels(channels, result);
-    result.inputs = std::move(sample.inputs);
-    return result;
   }
-  numerics::SecondMoment moment(columns);
-  if (failed(accumulate(calibrator, site, pool, moment, sample)))
-    return failure();
-  setChannels(moment.channelStatistics(), result);
-  result.secondMoment = moment.meanMatrix(pool);
   result.inputs = std::move(sample.inputs);
   return result;
+}
+
+static std::string getKey(const Calibrator &calibrator,
+                          const StatisticsRequest &request) {
+  return ContentKey()
+      .add("statistics")
+      .add(calibrator.getKey())
+      .add(int64_t(request.secondMoment))
+      .add(request.sampleTokens)
+      .finish();
+}
+
+/// Kept statistics that answer `request`, if there are any.
+static std::optional<InputStatistics> load(const Calibrator &calibrator,
+                                           StatisticsRequest request,
+                                           MLIRContext *context) {
+  DictionaryAttr stored = calibrator.getStatisticsStore()->load(
+      getKey(calibrator, request), context);
+  // Those with a second moment have all that those without have.
+  if (!stored && !request.secondMoment) {
+    request.secondMoment = true;
+    stored = calibrator.getStatisticsStore()->load(getKey(calibrator, request),
+                                                   context);
+  }
+  if (!stored)
+    return std::nullopt;
+  llvm::Expected<InputStatistics> statistics =
+      loadStatistics(stored, calibrator.getInputColumns());
+  releaseResources(stored);
+  if (statistics)
+    return std::move(*statistics);
+  llvm::consumeError(statistics.takeError());
+  return std::nullopt;
+}
+
+FailureOr<InputStatistics>
+llq::getInputStatistics(Calibrator &calibrator,
+                        const StatisticsRequest &request) {
+  const ContentStore *store = calibrator.getStatisticsStore();
+  if (!store)
+    return compute(calibrator, request);
+  LinearOp layer = calibrator.getLayer();
+  if (auto found = load(calibrator, request, layer.getContext()))
+    return std::move(*found);
+  FailureOr<InputStatistics> result = compute(calibrator, request);
+  if (failed(result))
+    return failure();
+  DictionaryAttr stored =
+      storeStatistics(layer.getContext(), *result, layer.getName());
+  // Without them the next run takes longer, and no more than that.
+  if (llvm::Error error = store->save(getKey(calibrator, request), stored))
+    layer.emitWarning() << llvm::toString(std::move(error));
+  releaseResources(stored);
+  return result;
+}
+
+FailureOr<InputStatistics>
+llq::collectStatistics(Calibrator &calibrator, const Site &site,
+                       const StatisticsRequest &request) {
+  if (failed(calibrator.moveTo(site)))
+    return failure();
+  return getInputStatistics(calibrator, request);
 }

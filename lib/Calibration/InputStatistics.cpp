@@ -16,19 +16,29 @@ using namespace mlir;
 using namespace llq;
 
 namespace {
-/// An entry of llq.stats: its name, its place, and how often K is a dimension.
+/// An entry of llq.stats: its name, its place, and its dimensions.
 struct Entry {
+  enum Shape { Channels, Square, Rows };
+
   StringLiteral name;
   std::vector<float> InputStatistics::*values;
-  int64_t rank;
+  Shape shape;
+
+  /// The type of `count` values for K = `columns`.
+  SmallVector<int64_t> getShape(int64_t count, int64_t columns) const {
+    if (shape == Channels)
+      return {columns};
+    return {shape == Square ? columns : count / columns, columns};
+  }
 };
 } // namespace
 
 static constexpr Entry kEntries[] = {
-    {"abs_max", &InputStatistics::absMax, 1},
-    {"mean_abs", &InputStatistics::meanAbs, 1},
-    {"mean_square", &InputStatistics::meanSquare, 1},
-    {"second_moment", &InputStatistics::secondMoment, 2},
+    {"abs_max", &InputStatistics::absMax, Entry::Channels},
+    {"mean_abs", &InputStatistics::meanAbs, Entry::Channels},
+    {"mean_square", &InputStatistics::meanSquare, Entry::Channels},
+    {"second_moment", &InputStatistics::secondMoment, Entry::Square},
+    {"inputs", &InputStatistics::inputs, Entry::Rows},
 };
 
 static int64_t getInputColumns(LinearOp layer) {
@@ -38,57 +48,79 @@ static int64_t getInputColumns(LinearOp layer) {
   return cast<ShapedType>(type).getDimSize(1);
 }
 
-FailureOr<InputStatistics> llq::readStatistics(LinearOp layer) {
-  auto emitError = [&] {
-    return layer.emitOpError("\"") << layer.getName() << "\" ";
+DictionaryAttr llq::storeStatistics(MLIRContext *context,
+                                    const InputStatistics &statistics,
+                                    StringRef name) {
+  Builder b(context);
+  NamedAttrList entries;
+  entries.set("tokens", b.getI64IntegerAttr(statistics.tokens));
+  int64_t columns = statistics.absMax.size();
+  for (const Entry &entry : kEntries) {
+    ArrayRef<float> values = statistics.*entry.values;
+    if (!values.empty())
+      entries.set(entry.name,
+                  makeResource(context, entry.getShape(values.size(), columns),
+                               values, (name + "." + entry.name).str()));
+  }
+  return entries.getDictionary(context);
+}
+
+llvm::Expected<InputStatistics> llq::loadStatistics(DictionaryAttr stored,
+                                                    int64_t columns) {
+  auto makeError = [](const Twine &text) {
+    return llvm::createStringError(text.str());
   };
-  auto stats = layer->getAttrOfType<DictionaryAttr>(kStatsAttr);
-  if (!stats)
-    return emitError() << "has no " << kStatsAttr;
   InputStatistics result;
-  auto tokens = stats.getAs<IntegerAttr>("tokens");
+  auto tokens = stored.getAs<IntegerAttr>("tokens");
   if (!tokens || tokens.getInt() < 1)
-    return emitError() << "has " << kStatsAttr
-                       << " without a positive number of tokens";
+    return makeError("without a positive number of tokens");
   result.tokens = tokens.getInt();
   WeightReader reader;
-  int64_t k = getInputColumns(layer);
   for (const Entry &entry : kEntries) {
-    Attribute found = stats.get(entry.name);
-    if (!found && entry.rank == 2)
+    Attribute found = stored.get(entry.name);
+    if (!found && entry.shape != Entry::Channels)
       continue;
     auto values = dyn_cast_or_null<TypedAttr>(found);
-    auto expected = RankedTensorType::get(SmallVector<int64_t>(entry.rank, k),
-                                          Float32Type::get(layer.getContext()));
-    if (!values || values.getType() != expected)
-      return emitError() << "needs " << kStatsAttr << " " << entry.name
-                         << " of type " << expected;
+    auto type = values ? dyn_cast<RankedTensorType>(values.getType())
+                       : RankedTensorType();
+    int64_t count = type && type.hasStaticShape() ? type.getNumElements() : 0;
+    if (!count || !type.getElementType().isF32() ||
+        type.getShape() != ArrayRef(entry.getShape(count, columns))) {
+      std::string k = std::to_string(columns);
+      std::string rows = entry.shape == Entry::Channels ? ""
+                         : entry.shape == Entry::Rows   ? "?x"
+                                                        : k + "x";
+      return makeError("whose " + entry.name + " is no tensor<" + rows + k +
+                       "xf32>");
+    }
     llvm::Expected<std::vector<float>> read = reader.readAll(values);
     if (!read)
-      return emitError() << llvm::toString(read.takeError());
+      return read.takeError();
     if (!llvm::all_of(*read, [](float v) { return std::isfinite(v); }))
-      return emitError() << "has " << kStatsAttr << " " << entry.name
-                         << " that is not finite";
+      return makeError("whose " + entry.name + " is not finite");
     result.*entry.values = std::move(*read);
   }
   return result;
 }
 
+FailureOr<InputStatistics> llq::readStatistics(LinearOp layer) {
+  auto emitError = [&] {
+    return layer.emitOpError("\"") << layer.getName() << "\" ";
+  };
+  auto stored = layer->getAttrOfType<DictionaryAttr>(kStatsAttr);
+  if (!stored)
+    return emitError() << "has no " << kStatsAttr;
+  llvm::Expected<InputStatistics> result =
+      loadStatistics(stored, getInputColumns(layer));
+  if (!result)
+    return emitError() << "has " << kStatsAttr << " "
+                       << llvm::toString(result.takeError());
+  return std::move(*result);
+}
+
 void llq::attachStatistics(LinearOp layer, const InputStatistics &statistics) {
-  Builder b(layer.getContext());
-  int64_t k = getInputColumns(layer);
-  NamedAttrList entries;
-  entries.set("tokens", b.getI64IntegerAttr(statistics.tokens));
-  for (const Entry &entry : kEntries) {
-    ArrayRef<float> values = statistics.*entry.values;
-    if (values.empty())
-      continue;
-    entries.set(entry.name,
-                makeResource(b.getContext(),
-                             SmallVector<int64_t>(entry.rank, k), values,
-                             (layer.getName() + "." + entry.name).str()));
-  }
-  layer->setAttr(kStatsAttr, entries.getDictionary(layer.getContext()));
+  layer->setAttr(kStatsAttr, storeStatistics(layer.getContext(), statistics,
+                                             layer.getName()));
 }
 
 void llq::divideInputs(InputStatistics &statistics, ArrayRef<float> factors) {

@@ -19,7 +19,7 @@ struct LoadCalibrationPass
   using Base::Base;
 
   void runOnOperation() override {
-    SampleOptions options{file, samples, length, seed};
+    SampleOptions options{file, samples, length, seed, statistics, checkpoints};
     if (llvm::Error error = loadSamples(getOperation(), options)) {
       emitError(getOperation().getLoc(), "llq-load-calibration: ")
           << llvm::toString(std::move(error));

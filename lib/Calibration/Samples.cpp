@@ -266,14 +266,24 @@ llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
   dropSamples(module);
   Builder b(module.getContext());
   auto type = RankedTensorType::get({tokens}, b.getI32Type());
-  module->setAttr(
-      kCalibrationAttr,
-      b.getDictionaryAttr(
-          {b.getNamedAttr("ids", DenseResourceElementsAttr::get(
-                                     type, "calibration", std::move(*blob))),
-           b.getNamedAttr("lengths", b.getDenseI64ArrayAttr(lengths)),
-           b.getNamedAttr("protocol", b.getStringAttr(protocol))}));
+  NamedAttrList entries;
+  entries.set("ids", DenseResourceElementsAttr::get(type, "calibration",
+                                                    std::move(*blob)));
+  entries.set("lengths", b.getDenseI64ArrayAttr(lengths));
+  entries.set("protocol", b.getStringAttr(protocol));
+  if (!options.statistics.empty())
+    entries.set("statistics", b.getStringAttr(options.statistics));
+  if (!options.checkpoints.empty())
+    entries.set("checkpoints", b.getStringAttr(options.checkpoints));
+  module->setAttr(kCalibrationAttr, entries.getDictionary(b.getContext()));
   return llvm::Error::success();
+}
+
+/// A text in `llq.calibration`, or nothing.
+static StringRef getEntry(ModuleOp module, StringRef name) {
+  auto stored = module->getAttrOfType<DictionaryAttr>(kCalibrationAttr);
+  auto entry = stored ? stored.getAs<StringAttr>(name) : StringAttr();
+  return entry ? entry.getValue() : StringRef();
 }
 
 FailureOr<Samples> llq::getSamples(ModuleOp module) {
@@ -302,6 +312,9 @@ FailureOr<Samples> llq::getSamples(ModuleOp module) {
       return damaged("holds id " + Twine(id) + ", the vocabulary has " +
                      Twine(vocabulary));
   Samples samples;
+  samples.statistics = getEntry(module, "statistics");
+  samples.kept =
+      !samples.statistics.empty() || !getCheckpointFolder(module).empty();
   for (int64_t length : lengths.asArrayRef()) {
     if (length < 1 || length > int64_t(all.size()))
       return damaged("has lengths that do not fit its ids");
@@ -316,9 +329,11 @@ FailureOr<Samples> llq::getSamples(ModuleOp module) {
 }
 
 StringRef llq::getCalibrationProtocol(ModuleOp module) {
-  auto stored = module->getAttrOfType<DictionaryAttr>(kCalibrationAttr);
-  auto protocol = stored ? stored.getAs<StringAttr>("protocol") : StringAttr();
-  return protocol ? protocol.getValue() : StringRef();
+  return getEntry(module, "protocol");
+}
+
+std::string llq::getCheckpointFolder(ModuleOp module) {
+  return getEntry(module, "checkpoints").str();
 }
 
 void llq::dropSamples(ModuleOp module) {

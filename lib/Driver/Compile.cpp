@@ -13,6 +13,9 @@
 #include "llq/Codegen/CPULevel.h"
 #include "llq/Pipelines/Chain.h"
 
+#include "llq/Support/ContentStore.h"
+
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Path.h"
 
@@ -50,6 +53,10 @@ static llvm::Expected<std::string> getLevels(StringRef target) {
   return level.str();
 }
 
+static std::string getFolderOption(StringRef name, StringRef folder) {
+  return folder.empty() ? "" : (" " + name + "={" + folder + "}").str();
+}
+
 /// The pass that loads the samples, with a comma behind it.
 static std::string getCalibrationPass(const SampleOptions &options) {
   if (options.file.empty())
@@ -57,14 +64,18 @@ static std::string getCalibrationPass(const SampleOptions &options) {
   return "llq-load-calibration{file={" + options.file +
          "} length=" + std::to_string(options.length) +
          " samples=" + std::to_string(options.samples) +
-         " seed=" + std::to_string(options.seed) + "},";
+         " seed=" + std::to_string(options.seed) +
+         getFolderOption("statistics", options.statistics) +
+         getFolderOption("checkpoints", options.checkpoints) + "},";
 }
 
 llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
-  if (StringRef(options.calibration.file).find_first_of("{}\n") !=
-      StringRef::npos)
-    return llvm::createStringError(
-        "--calibration: a file name with braces cannot stand in a pipeline");
+  const SampleOptions &samples = options.calibration;
+  for (StringRef path : {samples.file, samples.statistics, samples.checkpoints})
+    if (path.find_first_of("{}\n") != StringRef::npos)
+      return llvm::createStringError(
+          "'" + path.str() +
+          "': a name with braces cannot stand in a pipeline");
   std::string pipeline = getCalibrationPass(options.calibration);
   if (!options.quantize.empty()) {
     auto chain = parseChain(options.quantize);
@@ -105,14 +116,36 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
   return "builtin.module(" + pipeline + "},llq-plan-memory)";
 }
 
+std::string llq::getResumeFolder(StringRef output) {
+  return (output + ".resume").str();
+}
+
+/// `options` with a folder for finished layers, if there can be some.
+static CompileOptions withCheckpoints(CompileOptions options) {
+  if (!options.calibration.file.empty() && !options.quantize.empty())
+    options.calibration.checkpoints = getResumeFolder(options.output);
+  return options;
+}
+
 llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
-                                                StringRef pipeline,
-                                                const CompileOptions &options) {
+                                                const CompileOptions &given) {
+  CompileOptions options = withCheckpoints(given);
+  const std::string &folder = options.calibration.checkpoints;
+  if (!folder.empty() && !options.resume)
+    ContentStore::remove(folder);
+  bool complete = false;
+  auto cleanUp = llvm::scope_exit([&] {
+    if (!folder.empty() && (complete || !options.resume))
+      ContentStore::remove(folder);
+  });
+
+  llvm::Expected<std::string> pipeline = buildPipeline(options);
+  if (!pipeline)
+    return pipeline.takeError();
   CompileReport report;
-  report.pipeline = pipeline;
   std::string message;
   llvm::raw_string_ostream os(message);
-  FailureOr<OpPassManager> parsed = parsePassPipeline(pipeline, os);
+  FailureOr<OpPassManager> parsed = parsePassPipeline(*pipeline, os);
   if (failed(parsed))
     return llvm::createStringError(message);
   PassManager pm(module.getContext());
@@ -131,6 +164,8 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
   CompileOptions recorded = options;
   recorded.calibration.file =
       llvm::sys::path::filename(options.calibration.file);
+  recorded.calibration.statistics.clear();
+  recorded.calibration.checkpoints.clear();
   emit.pipeline = llvm::cantFail(buildPipeline(recorded));
   emit.calibration = getCalibrationProtocol(module);
   emit.source = options.source;
@@ -149,5 +184,6 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
   if (failed(written))
     return llvm::createStringError("");
   report.emit = *written;
+  complete = true;
   return report;
 }

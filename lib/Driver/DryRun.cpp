@@ -11,6 +11,7 @@
 
 #include "llq/Driver/DryRun.h"
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Calibration/Calibrator.h"
 #include "llq/Pipelines/Chain.h"
 #include "llq/Support/WeightBlob.h"
 #include "llq/Support/WeightData.h"
@@ -243,13 +244,20 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   if (auto tokenizer =
           module->getAttrOfType<DenseResourceElementsAttr>(kTokenizerAttr))
     plan.tokenizerBytes = getTensorBytes(tokenizer.getType()).value_or(0);
+  CalibrationBytes calibration;
+  if (const SampleOptions &samples = options.calibration;
+      !samples.file.empty() && !chain.empty())
+    if (auto forward = module.lookupSymbol<func::FuncOp>(kForwardName))
+      calibration = getCalibrationBytes(
+          forward, samples.samples * samples.length, samples.length);
   DryRun dryRun(module);
   // Reported as diagnostics.
   auto reported = [] { return llvm::createStringError(""); };
   if (failed(dryRun.quantize(chain)))
     return reported();
-  plan.peakBytes =
-      dryRun.getHeldBytes() + dryRun.getLargestLayer() + kBaseBytes;
+  plan.peakBytes = dryRun.getHeldBytes() + dryRun.getLargestLayer() +
+                   kBaseBytes + calibration.memory;
+  plan.fileBytes = calibration.file;
   if (failed(run(module, *pipeline)))
     return reported();
   FailureOr<EmitReport> measured = measureModel(module);

@@ -12,16 +12,20 @@
 //===----------------------------------------------------------------------===//
 
 #include "AWQ.h"
+#include "Checkpoints.h"
 #include "Selection.h"
 
 #include "llq/Calibration/CollectStatistics.h"
 #include "llq/Numerics/AWQ.h"
 #include "llq/Quantize/UniformWeight.h"
+#include "llq/Support/WeightBlob.h"
 #include "llq/Transforms/FoldScales.h"
 
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
+
+#include <map>
 
 using namespace mlir;
 
@@ -41,7 +45,6 @@ struct AWQSite {
   Site site;
   SmallVector<LinearOp, 3> layers;
   InputStatistics inputs;
-  std::vector<float> scales; ///< empty: all 1
 };
 
 /// What the search found, for the record of a layer.
@@ -49,12 +52,27 @@ struct Found {
   double alpha = 0, costRatio = 1;
 };
 
+/// What the search found for a decoder block, by names of layers: a site's
+/// scales go by its first layer.
+struct BlockResult {
+  struct Scales {
+    std::vector<float> factors; ///< empty: all 1
+    Found found;
+  };
+  std::map<std::string, Scales> scales;
+  std::map<std::string, std::vector<float>> bounds;
+
+  DictionaryAttr store(MLIRContext *context) const;
+  static std::optional<BlockResult> load(DictionaryAttr stored);
+};
+
 class AWQ {
 public:
   AWQ(ModuleOp module, func::FuncOp forward, const WeightOptions &options,
       const AWQOptions &search)
       : module(module), forward(forward), options(options), search(search),
-        folder(module), pool(module.getContext()->getNumThreads()) {}
+        folder(module), pool(module.getContext()->getNumThreads()),
+        checkpoints(options) {}
 
   /// Puts scaled and clipped weights in place of the chosen ones.
   LogicalResult run();
@@ -62,10 +80,21 @@ public:
   Found getFound(StringRef layer) const { return found.lookup(layer); }
 
 private:
+  using Sites = MutableArrayRef<AWQSite>;
   SmallVector<AWQSite> getChosenSites(ArrayRef<SelectedWeight> selection);
-  LogicalResult finishBlock();
-  LogicalResult searchScales(AWQSite &site);
-  LogicalResult clip(const AWQSite &site, LinearOp layer);
+  LogicalResult collectInputs(Sites block);
+  LogicalResult moveTo(const AWQSite *site);
+  FailureOr<std::optional<BlockResult>>
+  findResult(Sites block, const AWQSite *next, std::string &key);
+  /// Scales and clips the layers of a block; samples go from its first site to
+  /// `next`, if there is one.
+  LogicalResult runBlock(Sites block, const AWQSite *next);
+  LogicalResult fold(Sites block, const BlockResult &result);
+  LogicalResult apply(Sites block, const BlockResult &known);
+  FailureOr<BlockResult::Scales> searchScales(const AWQSite &site);
+  FailureOr<std::vector<float>>
+  searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales);
+  void clip(const BlockResult &result, LinearOp layer);
   FailureOr<std::vector<float>> read(LinearOp layer);
 
   ModuleOp module;
@@ -75,7 +104,9 @@ private:
   ScaleFolder folder;
   ThreadPool pool;
   WeightReader reader;
-  SmallVector<AWQSite> block; ///< the sites of the present block
+  Checkpoints checkpoints;
+  /// Null: statistics are in the layers.
+  std::unique_ptr<Calibrator> calibrator;
   llvm::StringMap<Found> found;
 };
 } // namespace
@@ -118,7 +149,59 @@ FailureOr<std::vector<float>> AWQ::read(LinearOp layer) {
   return weights;
 }
 
-LogicalResult AWQ::searchScales(AWQSite &site) {
+//===----------------------------------------------------------------------===//
+// BlockResult
+//===----------------------------------------------------------------------===//
+
+DictionaryAttr BlockResult::store(MLIRContext *context) const {
+  Builder b(context);
+  auto makeTensor = [&](const std::string &layer, ArrayRef<float> values) {
+    return makeResource(context, {int64_t(values.size())}, values, layer);
+  };
+  NamedAttrList scaled, clipped, result;
+  for (const auto &[layer, entry] : scales) {
+    NamedAttrList site;
+    site.set("alpha", b.getF64FloatAttr(entry.found.alpha));
+    site.set("cost_ratio", b.getF64FloatAttr(entry.found.costRatio));
+    if (!entry.factors.empty())
+      site.set("factors", makeTensor(layer, entry.factors));
+    scaled.set(layer, site.getDictionary(context));
+  }
+  for (const auto &[layer, values] : bounds)
+    clipped.set(layer, makeTensor(layer, values));
+  result.set("scales", scaled.getDictionary(context));
+  result.set("bounds", clipped.getDictionary(context));
+  return result.getDictionary(context);
+}
+
+std::optional<BlockResult> BlockResult::load(DictionaryAttr stored) {
+  WeightReader reader;
+  auto read = [&](Attribute values) {
+    return llvm::cantFail(reader.readAll(cast<TypedAttr>(values)));
+  };
+  auto scaled = stored.getAs<DictionaryAttr>("scales");
+  auto clipped = stored.getAs<DictionaryAttr>("bounds");
+  if (!scaled || !clipped)
+    return std::nullopt;
+  BlockResult result;
+  for (NamedAttribute entry : scaled) {
+    auto site = cast<DictionaryAttr>(entry.getValue());
+    Scales &scales = result.scales[entry.getName().str()];
+    scales.found = {site.getAs<FloatAttr>("alpha").getValueAsDouble(),
+                    site.getAs<FloatAttr>("cost_ratio").getValueAsDouble()};
+    if (Attribute factors = site.get("factors"))
+      scales.factors = read(factors);
+  }
+  for (NamedAttribute entry : clipped)
+    result.bounds[entry.getName().str()] = read(entry.getValue());
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Searches
+//===----------------------------------------------------------------------===//
+
+FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   int64_t sharing = getSharing(site.site);
   if (!isFoldable(site.site) || (sharing != 1 && !search.gqa)) {
     LinearOp first = site.layers.front();
@@ -127,7 +210,7 @@ LogicalResult AWQ::searchScales(AWQSite &site) {
         remark::RemarkOpts::name("NotScaled").category("llq-quantize-awq"))
         << remark::metric("Layer", first.getName())
         << remark::reason("what is in front of it cannot take the division");
-    return success();
+    return BlockResult::Scales();
   }
   std::vector<std::vector<float>> weights;
   SmallVector<numerics::SiteLayer, 3> layers;
@@ -154,44 +237,161 @@ LogicalResult AWQ::searchScales(AWQSite &site) {
                                  pool);
       });
   double cost = *llvm::min_element(best.costs);
-  for (LinearOp layer : site.layers)
-    found[layer.getName()] = {best.alpha,
-                              best.costs[0] > 0 ? cost / best.costs[0] : 1.0};
+  BlockResult::Scales result;
+  result.found = {best.alpha, best.costs[0] > 0 ? cost / best.costs[0] : 1.0};
   if (best.alpha > 0)
-    site.scales = repeat(best.scales);
-  return success();
+    result.factors = repeat(best.scales);
+  return result;
 }
 
-LogicalResult AWQ::clip(const AWQSite &site, LinearOp layer) {
+FailureOr<std::vector<float>>
+AWQ::searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales) {
   FailureOr<std::vector<float>> weights = read(layer);
   if (failed(weights))
     return failure();
   int64_t columns = site.inputs.absMax.size();
   int64_t rows = weights->size() / columns;
   std::vector<float> bounds(rows * options.grid.groupsPerRow(columns));
-  numerics::searchAWQClip(weights->data(), rows, site.scales,
-                          getMetric(site.inputs), options.grid, bounds.data(),
-                          pool);
-  folder.clip(layer, bounds, options.grid.groupSize);
+  numerics::searchAWQClip(weights->data(), rows, scales, getMetric(site.inputs),
+                          options.grid, bounds.data(), pool);
+  return bounds;
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks
+//===----------------------------------------------------------------------===//
+
+LogicalResult AWQ::fold(Sites block, const BlockResult &result) {
+  for (AWQSite &site : block) {
+    const BlockResult::Scales &scales =
+        result.scales.at(site.layers.front().getName().str());
+    for (LinearOp layer : site.layers) {
+      found[layer.getName()] = scales.found;
+      remark::analysis(
+          layer.getLoc(),
+          remark::RemarkOpts::name("Scaled").category("llq-quantize-awq"))
+          << remark::metric("Layer", layer.getName())
+          << remark::metric("Alpha", scales.found.alpha)
+          << remark::metric("CostRatio", scales.found.costRatio);
+    }
+    if (!scales.factors.empty() &&
+        failed(folder.fold(site.site, scales.factors)))
+      return failure();
+  }
   return success();
 }
 
-/// Scales and clips the layers of the present block, which samples have left.
-LogicalResult AWQ::finishBlock() {
-  if (search.scaleSearch)
-    for (AWQSite &site : block)
-      if (failed(searchScales(site)))
-        return failure();
+void AWQ::clip(const BlockResult &result, LinearOp layer) {
+  auto bounds = result.bounds.find(layer.getName().str());
+  if (bounds != result.bounds.end())
+    folder.clip(layer, bounds->second, options.grid.groupSize);
+}
+
+/// Does what was found before.
+LogicalResult AWQ::apply(Sites block, const BlockResult &known) {
+  if (failed(fold(block, known)))
+    return failure();
   for (AWQSite &site : block)
-    if (!site.scales.empty() && failed(folder.fold(site.site, site.scales)))
+    for (LinearOp layer : site.layers)
+      clip(known, layer);
+  return success();
+}
+
+/// Collects the inputs of a block whose first site the samples stand at.
+LogicalResult AWQ::collectInputs(Sites block) {
+  for (AWQSite &site : block) {
+    if (calibrator && &site != block.begin() &&
+        failed(calibrator->moveTo(site.site)))
       return failure();
-  if (search.clipSearch)
-    for (AWQSite &site : block)
-      for (LinearOp layer : site.layers)
-        if (!isQueryOrKey(layer) && failed(clip(site, layer)))
-          return failure();
-  block.clear();
+    LinearOp first = site.layers.front();
+    int64_t columns =
+        cast<ShapedType>(first.getWeight().getType()).getDimSize(1);
+    bool all = columns <= search.sampleTokens;
+    FailureOr<InputStatistics> inputs =
+        calibrator ? getInputStatistics(*calibrator,
+                                        {all, all ? 0 : search.sampleTokens})
+                   : readStatistics(first);
+    if (failed(inputs))
+      return failure();
+    if (inputs->inputs.empty() && inputs->secondMoment.empty())
+      return emitLayerError(first)
+             << "has no second moment of its inputs, awq needs one";
+    site.inputs = std::move(*inputs);
+  }
+  return success();
+}
+
+/// What has been found for `block` before, if anything. The samples stand at
+/// its first site and then at `next`; `key` stands for the result.
+FailureOr<std::optional<BlockResult>>
+AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
+  SmallVector<std::string> inputs;
+  SmallVector<LinearOp> layers;
+  for (AWQSite &site : block) {
+    llvm::append_range(layers, site.layers);
+    if (!calibrator)
+      continue;
+    if (&site != block.begin() && failed(calibrator->moveTo(site.site)))
+      return failure();
+    inputs.push_back(calibrator->getKey().str());
+  }
+  FailureOr<std::string> found =
+      checkpoints.getKey(inputs, layers, options.grid.bits);
+  if (failed(found) || failed(moveTo(next)))
+    return failure();
+  key = *found;
+  DictionaryAttr stored = checkpoints.load(key, module.getContext());
+  if (!stored)
+    return std::optional<BlockResult>();
+  std::optional<BlockResult> result = BlockResult::load(stored);
+  releaseResources(stored);
+  return result;
+}
+
+LogicalResult AWQ::moveTo(const AWQSite *site) {
+  return calibrator && site ? calibrator->moveTo(site->site) : success();
+}
+
+LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
+  // The samples leave the block while it is as it was.
+  Calibrator::State start = calibrator ? calibrator->getState() : nullptr;
+  std::string key;
+  auto known = findResult(block, next, key);
+  if (failed(known))
+    return failure();
+  if (*known)
+    return apply(block, **known);
+  if (calibrator)
+    calibrator->setState(std::move(start));
+  if (failed(collectInputs(block)) || failed(moveTo(next)))
+    return failure();
+  BlockResult result;
+  for (AWQSite &site : block) {
+    FailureOr<BlockResult::Scales> scales = BlockResult::Scales();
+    if (search.scaleSearch)
+      scales = searchScales(site);
+    if (failed(scales))
+      return failure();
+    result.scales[site.layers.front().getName().str()] = std::move(*scales);
+  }
+  if (failed(fold(block, result)))
+    return failure();
+  for (AWQSite &site : block)
+    for (LinearOp layer : site.layers) {
+      if (!search.clipSearch || isQueryOrKey(layer))
+        continue;
+      FailureOr<std::vector<float>> bounds = searchBounds(
+          site, layer,
+          result.scales.at(site.layers.front().getName().str()).factors);
+      if (failed(bounds))
+        return failure();
+      result.bounds[layer.getName().str()] = std::move(*bounds);
+      clip(result, layer);
+    }
   reader.release();
+  DictionaryAttr stored = result.store(module.getContext());
+  checkpoints.save(key, stored, block.front().layers.front());
+  releaseResources(stored);
   return success();
 }
 
@@ -202,7 +402,7 @@ SmallVector<AWQSite> AWQ::getChosenSites(ArrayRef<SelectedWeight> selection) {
       chosen.insert(use.op);
   SmallVector<AWQSite> sites;
   for (Site &site : getSites(forward)) {
-    AWQSite result{site, {}, {}, {}};
+    AWQSite result{site, {}, {}};
     for (LinearOp layer : site.layers)
       if (chosen.contains(layer) && layer.getName() != kHeadName)
         result.layers.push_back(layer);
@@ -221,37 +421,31 @@ LogicalResult AWQ::run() {
   bool stored = !sites.empty() && llvm::all_of(sites, [](AWQSite &site) {
     return site.layers.front()->hasAttr(kStatsAttr);
   });
-  FailureOr<Samples> samples = Samples();
-  std::optional<Calibrator> calibrator;
   if (!stored && !sites.empty()) {
-    samples = getSamples(module);
-    if (failed(samples))
+    auto created = Calibrator::create(forward, pool);
+    if (failed(created))
       return failure();
-    calibrator.emplace(forward, *samples, pool);
+    calibrator = std::move(*created);
+    FailureOr<Checkpoints> opened = Checkpoints::open(module, options);
+    if (failed(opened))
+      return failure();
+    checkpoints = std::move(*opened);
   }
-  std::optional<StringRef> name;
-  for (AWQSite &site : sites) {
-    LinearOp first = site.layers.front();
-    int64_t columns =
-        cast<ShapedType>(first.getWeight().getType()).getDimSize(1);
-    bool all = columns <= search.sampleTokens;
-    FailureOr<InputStatistics> inputs =
-        stored ? readStatistics(first)
-               : collectStatistics(*calibrator, site.site, all, pool,
-                                   all ? 0 : search.sampleTokens);
-    if (failed(inputs))
+  if (!sites.empty() && failed(moveTo(&sites.front())))
+    return failure();
+  for (size_t begin = 0, end; begin < sites.size(); begin = end) {
+    StringRef name = getBlockName(sites[begin].site);
+    for (end = begin; end < sites.size(); ++end)
+      if (getBlockName(sites[end].site) != name)
+        break;
+    MutableArrayRef<AWQSite> block(sites);
+    block = block.slice(begin, end - begin);
+    if (failed(runBlock(block, end < sites.size() ? &sites[end] : nullptr)))
       return failure();
-    if (inputs->inputs.empty() && inputs->secondMoment.empty())
-      return emitLayerError(first)
-             << "has no second moment of its inputs, awq needs one";
-    site.inputs = std::move(*inputs);
-    StringRef blockName = getBlockName(site.site);
-    if (name && *name != blockName && failed(finishBlock()))
-      return failure();
-    name = blockName;
-    block.push_back(std::move(site));
+    for (AWQSite &site : block)
+      site.inputs = {};
   }
-  return finishBlock();
+  return success();
 }
 
 namespace {

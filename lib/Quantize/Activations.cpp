@@ -133,18 +133,17 @@ LogicalResult QuantizeActivationsPass::calibrate(ArrayRef<LinearOp> layers) {
   FailureOr<func::FuncOp> forward = getForward(module);
   if (failed(forward))
     return failure();
-  FailureOr<Samples> samples = getSamples(module);
-  if (failed(samples))
-    return failure();
   ThreadPool pool(module.getContext()->getNumThreads());
-  Calibrator calibrator(*forward, *samples, pool);
+  auto calibrator = Calibrator::create(*forward, pool);
+  if (failed(calibrator))
+    return failure();
   for (const Site &site : getSites(*forward)) {
     if (!llvm::any_of(site.layers, [&](LinearOp layer) {
           return llvm::is_contained(layers, layer);
         }))
       continue;
-    FailureOr<Attribute> format = getStaticFormat(
-        collectStatistics(calibrator, site, /*secondMoment=*/false, pool));
+    FailureOr<Attribute> format =
+        getStaticFormat(collectStatistics(**calibrator, site, {}));
     if (failed(format))
       return failure();
     formats[site.input] = *format;

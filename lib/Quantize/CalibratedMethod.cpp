@@ -2,13 +2,14 @@
 //
 // Walks the sites of a model, gets statistics of their inputs, and quantizes
 // their layers. What a method has made of a layer takes its place at once, at
-// the end of its decoder block, or when the next site has been reached,
-// depending on which inputs later layers are to see.
+// the end of its decoder block, or at the end of the model, depending on which
+// inputs later layers are to see.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
 
+#include "Checkpoints.h"
 #include "LayerRewriter.h"
 
 #include "llq/Calibration/CollectStatistics.h"
@@ -32,7 +33,7 @@ public:
                       const CalibrationOptions &calibration,
                       QuantizeLayerFn quantize)
       : module(module), options(options), calibration(calibration),
-        quantize(quantize), rewriter(module, options),
+        quantize(quantize), rewriter(module, options), checkpoints(options),
         pool(module.getContext()->getNumThreads()) {}
 
   LogicalResult run();
@@ -42,21 +43,26 @@ private:
   LogicalResult assignSites(func::FuncOp forward,
                             ArrayRef<SelectedWeight> selection);
   LogicalResult quantizeTables();
+  /// `getStatistics` is called once, if a layer is not finished already.
+  using GetStatistics = function_ref<FailureOr<InputStatistics>()>;
   LogicalResult quantizeSite(const SiteWeights &site,
-                             InputStatistics &&statistics);
+                             GetStatistics getStatistics);
   LogicalResult runWithStoredStatistics();
   LogicalResult runWithSamples(func::FuncOp forward);
-  LogicalResult applyPending();
+  void applyPending();
 
   ModuleOp module;
   const WeightOptions &options;
   const CalibrationOptions &calibration;
   QuantizeLayerFn quantize;
   LayerRewriter rewriter;
+  Checkpoints checkpoints;
   ThreadPool pool;
   SmallVector<SiteWeights> sites;
   SmallVector<const SelectedWeight *> tables;
-  SmallVector<std::pair<const SelectedWeight *, QuantizedWeight>, 0> pending;
+  /// Of the site at hand (Calibrator::getKey).
+  std::string inputsKey;
+  SmallVector<std::pair<const SelectedWeight *, FinishedLayer>, 0> pending;
 };
 } // namespace
 
@@ -92,52 +98,74 @@ CalibratedQuantizer::assignSites(func::FuncOp forward,
 
 LogicalResult CalibratedQuantizer::quantizeTables() {
   for (const SelectedWeight *selected : tables) {
-    FailureOr<QuantizedWeight> weight = quantize(rewriter.getLayer(*selected));
-    if (failed(weight) || failed(rewriter.replace(*selected, *weight)))
+    FailureOr<FinishedLayer> finished =
+        rewriter.quantize(*selected, rewriter.getLayer(*selected), quantize);
+    if (failed(finished))
       return failure();
+    rewriter.replace(*selected, *finished);
   }
   return success();
 }
 
 LogicalResult CalibratedQuantizer::quantizeSite(const SiteWeights &site,
-                                                InputStatistics &&statistics) {
-  auto shared = std::make_shared<const InputStatistics>(std::move(statistics));
+                                                GetStatistics getStatistics) {
+  std::shared_ptr<const InputStatistics> shared;
   for (const SelectedWeight *selected : site.weights) {
-    FailureOr<QuantizedWeight> weight =
-        quantize(rewriter.getLayer(*selected, shared));
-    if (failed(weight))
+    auto layer = cast<LinearOp>(selected->uses.front().op);
+    FailureOr<std::string> key =
+        checkpoints.getKey(inputsKey, layer, selected->bits);
+    if (failed(key))
       return failure();
-    pending.push_back({selected, std::move(*weight)});
+    std::optional<FinishedLayer> known;
+    if (DictionaryAttr stored = checkpoints.load(*key, module.getContext()))
+      known = FinishedLayer::load(stored);
+    if (known) {
+      pending.push_back({selected, *known});
+      continue;
+    }
+    if (!shared) {
+      FailureOr<InputStatistics> statistics = getStatistics();
+      if (failed(statistics))
+        return failure();
+      shared = std::make_shared<const InputStatistics>(std::move(*statistics));
+    }
+    FailureOr<FinishedLayer> finished = rewriter.quantize(
+        *selected, rewriter.getLayer(*selected, shared), quantize);
+    if (failed(finished))
+      return failure();
+    checkpoints.save(*key, finished->store(), layer);
+    pending.push_back({selected, *finished});
   }
   return success();
 }
 
-LogicalResult CalibratedQuantizer::applyPending() {
-  for (auto &[selected, weight] : pending)
-    if (failed(rewriter.replace(*selected, weight)))
-      return failure();
+void CalibratedQuantizer::applyPending() {
+  for (auto &[selected, finished] : pending)
+    rewriter.replace(*selected, finished);
   pending.clear();
-  return success();
 }
 
 LogicalResult CalibratedQuantizer::runWithStoredStatistics() {
   for (const SiteWeights &site : sites) {
     // Each layer carries its own; those of one site are the same.
-    FailureOr<InputStatistics> statistics =
-        readStatistics(cast<LinearOp>(site.weights.front()->uses.front().op));
-    if (failed(statistics) ||
-        failed(quantizeSite(site, std::move(*statistics))) ||
-        failed(applyPending()))
+    auto first = cast<LinearOp>(site.weights.front()->uses.front().op);
+    if (failed(quantizeSite(site, [&] { return readStatistics(first); })))
       return failure();
   }
+  applyPending();
   return success();
 }
 
 LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
-  FailureOr<Samples> samples = getSamples(module);
-  if (failed(samples))
+  auto created = Calibrator::create(forward, pool);
+  if (failed(created))
     return failure();
-  Calibrator calibrator(forward, *samples, pool);
+  Calibrator &calibrator = **created;
+  FailureOr<Checkpoints> opened = Checkpoints::open(module, options);
+  if (failed(opened))
+    return failure();
+  checkpoints = std::move(*opened);
+
   bool quantized = calibration.inputs == CalibrationInputs::Quantized;
   bool byBlock = quantized && !calibration.trueSequential;
   Calibrator::State blockStart;
@@ -147,25 +175,24 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
     block = getBlockName(site.site);
     if (byBlock && newBlock && blockStart) {
       // The block that ends here runs once more, quantized.
-      if (failed(applyPending()))
-        return failure();
+      applyPending();
       calibrator.setState(std::move(blockStart));
     }
-    FailureOr<InputStatistics> statistics = collectStatistics(
-        calibrator, site.site, calibration.secondMoment, pool);
-    if (failed(statistics))
+    if (failed(calibrator.moveTo(site.site)))
       return failure();
     if (byBlock && newBlock)
       blockStart = calibrator.getState();
-    // The model has left the layers that are pending as they were.
-    if (!quantized && failed(applyPending()))
+    inputsKey = calibrator.getKey().str();
+    if (failed(quantizeSite(site, [&] {
+          return getInputStatistics(calibrator, {calibration.secondMoment});
+        })))
       return failure();
-    if (failed(quantizeSite(site, std::move(*statistics))))
-      return failure();
-    if (quantized && !byBlock && failed(applyPending()))
-      return failure();
+    if (quantized && !byBlock)
+      applyPending();
   }
-  return applyPending();
+  // Original layers that samples have not yet run through stay until here.
+  applyPending();
+  return success();
 }
 
 LogicalResult CalibratedQuantizer::run() {

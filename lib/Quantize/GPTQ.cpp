@@ -105,7 +105,7 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
       llvm_unreachable("a layer's weights are finite");
     decode(block, rows, columns, grid, decoded);
     error.add(weights, decoded);
-    storeUniformBlock(block, begin, grid, result);
+    storeUniformBlock(block, begin, grid, weights, result);
   }
   if (!std::isfinite(loss.outputError))
     return layer.emitError() << "overflows when errors are compensated, give "

@@ -35,7 +35,7 @@ FailureOr<QuantizedWeight> quantizeLayer(const LinearLayer &layer,
         rows.weights.data(), rows.rows(), rows.columns, options,
         {block.codes.data(), block.scales.data(), block.floatZeros.data()});
     assert(!bad && "a layer's weights are finite");
-    storeUniformBlock(block, rows.begin, options.grid, *result);
+    storeUniformBlock(block, rows.begin, options.grid, rows.weights, *result);
     return llvm::Error::success();
   };
   if (failed(quantizeRowBlocks(layer, *result, quantize)))

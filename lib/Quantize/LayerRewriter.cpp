@@ -9,7 +9,9 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
 
+#include <chrono>
 #include <cmath>
 
 using namespace mlir;
@@ -36,38 +38,83 @@ LayerRewriter::getProvenance(MLIRContext *context,
               b.getF64FloatAttr(weight.error->relativeError()));
   entries.set("rmse",
               b.getF64FloatAttr(std::sqrt(weight.error->meanSquaredError())));
+  if (weight.scaleMin <= weight.scaleMax) {
+    entries.set("scale_min", b.getF64FloatAttr(weight.scaleMin));
+    entries.set("scale_max", b.getF64FloatAttr(weight.scaleMax));
+    double count = double(weight.getRows()) * double(weight.getColumns());
+    entries.set("clipped", b.getF64FloatAttr(double(weight.clipped) / count));
+  }
   for (const QuantizedWeight::Figure &figure : weight.figures)
     entries.set(figure.name, b.getF64FloatAttr(figure.value));
   return entries.getDictionary(context);
 }
 
-LogicalResult LayerRewriter::replace(const SelectedWeight &selected,
-                                     QuantizedWeight &weight) {
-  // A method that has filled the weight in its own way leaves that to us.
-  LinearLayer layer = getLayer(selected);
-  auto nothing = [](const RowBlock &) { return llvm::Error::success(); };
-  if (!weight.error && failed(quantizeRowBlocks(layer, weight, nothing)))
-    return failure();
+DictionaryAttr FinishedLayer::store() const {
+  Builder b(type.getContext());
+  NamedAttrList entries;
+  entries.set("type", TypeAttr::get(type));
+  entries.set("components", components);
+  entries.set("method", method);
+  return entries.getDictionary(type.getContext());
+}
 
-  MLIRContext *context = selected.value.getContext();
-  const WeightUse &use = selected.uses.front();
-  double bitsPerWeight = weight.getFormat().getBitsPerWeight(
-      weight.getRows(), weight.getColumns());
+std::optional<FinishedLayer> FinishedLayer::load(DictionaryAttr stored) {
+  auto type = stored.getAs<TypeAttr>("type");
+  FinishedLayer result{type ? dyn_cast<QuantizedType>(type.getValue())
+                            : QuantizedType(),
+                       stored.getAs<DictionaryAttr>("components"),
+                       stored.getAs<DictionaryAttr>("method")};
+  if (!result.type || !result.components || !result.method)
+    return std::nullopt;
+  return result;
+}
+
+FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
+                                                 const LinearLayer &layer,
+                                                 QuantizeLayerFn quantize) {
+  auto start = std::chrono::steady_clock::now();
+  FailureOr<QuantizedWeight> weight = quantize(layer);
+  // A method that has filled the weight in its own way leaves that to us.
+  auto nothing = [](const RowBlock &) { return llvm::Error::success(); };
+  if (failed(weight) ||
+      (!weight->error && failed(quantizeRowBlocks(layer, *weight, nothing))))
+    return failure();
+  std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  // Gives back the pages of the source that this layer has touched.
+  reader.release();
+  MLIRContext *context = layer.getContext();
+  auto type = QuantizedType::get(
+      context, {weight->getRows(), weight->getColumns()}, weight->getFormat());
+  DictionaryAttr method = getProvenance(context, *weight);
+  return FinishedLayer{type, weight->takeComponents(layer.getName()), method,
+                       time.count()};
+}
+
+/// Says what has become of a layer; figures are those of its `method`.
+static void report(const WeightUse &use, StringRef methodName,
+                   const FinishedLayer &finished) {
+  auto format = cast<WeightFormatInterface>(finished.type.getFormat());
+  int64_t rows = finished.type.getRows(), columns = finished.type.getColumns();
   // Refers to its category until it is reported, at the end of its life.
-  std::string category = "llq-quantize-" + options.method;
+  std::string category = ("llq-quantize-" + methodName).str();
   auto remark = remark::analysis(
       use.op->getLoc(),
       remark::RemarkOpts::name("Quantized").category(category));
-  remark << remark::metric("Layer", use.name)
-         << remark::metric("BitsPerWeight", bitsPerWeight)
-         << remark::metric("RelativeError", weight.error->relativeError());
-  for (const QuantizedWeight::Figure &figure : weight.figures)
-    remark << remark::metric(figure.name, figure.value);
+  remark << remark::metric("Layer", use.name) << remark::metric("Rows", rows)
+         << remark::metric("Columns", columns)
+         << remark::metric("BitsPerWeight",
+                           format.getBitsPerWeight(rows, columns))
+         << remark::metric("Seconds", finished.seconds);
+  for (NamedAttribute entry : finished.method)
+    if (auto figure = dyn_cast<FloatAttr>(entry.getValue()))
+      remark << remark::metric(llvm::convertToCamelFromSnakeCase(
+                                   entry.getName(), /*capitalizeFirst=*/true),
+                               figure.getValueAsDouble());
+}
 
-  auto type = QuantizedType::get(
-      context, {weight.getRows(), weight.getColumns()}, weight.getFormat());
-  DictionaryAttr method = getProvenance(context, weight);
-  DictionaryAttr components = weight.takeComponents(use.name);
+void LayerRewriter::replace(const SelectedWeight &selected,
+                            const FinishedLayer &finished) {
+  report(selected.uses.front(), options.method, finished);
   // One op in place of each llq.weight: there may be several of one value.
   llvm::SmallMapVector<Operation *, Value, 1> replacements;
   for (const WeightUse &each : selected.uses) {
@@ -75,18 +122,15 @@ LogicalResult LayerRewriter::replace(const SelectedWeight &selected,
     Value &replacement = replacements[source];
     if (!replacement) {
       OpBuilder builder(source);
-      replacement = QuantizedWeightOp::create(builder, source->getLoc(), type,
-                                              components);
+      replacement = QuantizedWeightOp::create(
+          builder, source->getLoc(), finished.type, finished.components);
     }
     each.operand->set(replacement);
-    each.op->setAttr("method", method);
+    each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.
     each.op->removeAttr(kStatsAttr);
   }
   for (Operation *source : llvm::make_first_range(replacements))
     if (source->use_empty())
       references.erase(source);
-  // Gives back the pages of the source that this layer has touched.
-  reader.release();
-  return success();
 }

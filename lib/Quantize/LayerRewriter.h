@@ -12,6 +12,20 @@
 
 namespace llq {
 
+/// What takes the place of a layer's source weight. As an attribute it can be
+/// kept in a file.
+struct FinishedLayer {
+  QuantizedType type;
+  mlir::DictionaryAttr components;
+  /// How it was made: the attribute `method` of a quantized layer.
+  mlir::DictionaryAttr method;
+  /// Time that the method took; 0 if it was done before.
+  double seconds = 0;
+
+  mlir::DictionaryAttr store() const;
+  static std::optional<FinishedLayer> load(mlir::DictionaryAttr stored);
+};
+
 /// Puts quantized weights in place of source weights, says so, and frees these.
 class LayerRewriter {
 public:
@@ -22,10 +36,14 @@ public:
   LinearLayer getLayer(const SelectedWeight &selected,
                        std::shared_ptr<const InputStatistics> statistics = {});
 
-  /// Replaces the weight of all uses of `selected`. Measures its error if the
-  /// method has not. Emits an error at the layer.
-  mlir::LogicalResult replace(const SelectedWeight &selected,
-                              QuantizedWeight &weight);
+  /// Calls `quantize` for `layer`, that of `selected`, and measures the error
+  /// if the method has not. Emits an error at the layer.
+  mlir::FailureOr<FinishedLayer> quantize(const SelectedWeight &selected,
+                                          const LinearLayer &layer,
+                                          QuantizeLayerFn quantize);
+
+  /// Replaces the weight of all uses of `selected`.
+  void replace(const SelectedWeight &selected, const FinishedLayer &finished);
 
 private:
   /// The attribute `method` of a quantized layer.

@@ -12,6 +12,7 @@
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 
@@ -85,6 +86,22 @@ QuantizedWeight::create(const LinearLayer &layer,
 
 MutableArrayRef<char> QuantizedWeight::getData(size_t index) {
   return blobs[index].getMutableData();
+}
+
+/// Puts `value` in place of `target` while it is the better one.
+template <typename Better>
+static void improve(float &target, float value, Better better) {
+  std::atomic_ref<float> shared(target);
+  float present = shared.load();
+  while (better(value, present) &&
+         !shared.compare_exchange_weak(present, value))
+    ;
+}
+
+void QuantizedWeight::addRange(float least, float most, int64_t count) {
+  improve(scaleMin, least, std::less<float>());
+  improve(scaleMax, most, std::greater<float>());
+  std::atomic_ref<int64_t>(clipped).fetch_add(count);
 }
 
 DictionaryAttr QuantizedWeight::takeComponents(StringRef name) {
@@ -188,10 +205,11 @@ LogicalResult llq::quantizeLayers(ModuleOp module, const WeightOptions &options,
     return failure();
   LayerRewriter rewriter(module, options);
   for (const SelectedWeight &selected : *selection) {
-    LinearLayer layer = rewriter.getLayer(selected);
-    FailureOr<QuantizedWeight> weight = quantize(layer);
-    if (failed(weight) || failed(rewriter.replace(selected, *weight)))
+    FailureOr<FinishedLayer> finished =
+        rewriter.quantize(selected, rewriter.getLayer(selected), quantize);
+    if (failed(finished))
       return failure();
+    rewriter.replace(selected, *finished);
   }
   return success();
 }

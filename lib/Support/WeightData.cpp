@@ -511,3 +511,8 @@ void llq::releaseWeight(TypedAttr weight) {
       handle.getBlob())
     handle.getResource()->setBlob(AsmResourceBlob());
 }
+
+void llq::releaseResources(Attribute attribute) {
+  attribute.walk(
+      [](DenseResourceElementsAttr resource) { releaseWeight(resource); });
+}

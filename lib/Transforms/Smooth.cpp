@@ -120,14 +120,13 @@ LogicalResult Smoother::collectInputs() {
     }
     return success();
   }
-  FailureOr<Samples> samples = getSamples(module);
-  if (failed(samples))
+  auto calibrator = Calibrator::create(forward, pool);
+  if (failed(calibrator))
     return failure();
-  Calibrator calibrator(forward, *samples, pool);
   for (const Site &site : sites) {
-    FailureOr<InputStatistics> found =
-        collectStatistics(calibrator, site, /*secondMoment=*/false, pool,
-                          strength.alpha ? 0 : sampleTokens);
+    FailureOr<InputStatistics> found = collectStatistics(
+        **calibrator, site,
+        {/*secondMoment=*/false, strength.alpha ? 0 : sampleTokens});
     if (failed(found))
       return failure();
     inputs.push_back(std::move(*found));

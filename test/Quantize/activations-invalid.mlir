@@ -30,7 +30,7 @@ module {
 func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.quantized_weight {codes = dense_resource<c> : tensor<1x2xi8>, scales = dense_resource<s> : tensor<1x1xf16>} : !w
   %n = llq.linear "nothing" %x, %w : tensor<?x2xf32>, !w -> tensor<?x1xf32>
-  // expected-error@+1 {{'llq.linear' op "layers.0.a" has llq.stats abs_max that is not finite}}
+  // expected-error@+1 {{'llq.linear' op "layers.0.a" has llq.stats whose abs_max is not finite}}
   %y = llq.linear "layers.0.a" %x, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<[1.0, 0x7F800000]> : tensor<2xf32>}}
     : tensor<?x2xf32>, !w -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>

@@ -14,7 +14,7 @@ module {
 
 func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<w> : tensor<1x2xf32>
-  // expected-error@+1 {{'llq.linear' op "a" needs llq.stats mean_abs of type 'tensor<2xf32>'}}
+  // expected-error@+1 {{'llq.linear' op "a" has llq.stats whose mean_abs is no tensor<2xf32>}}
   %y = llq.linear "a" %x, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<1.0> : tensor<2xf32>, mean_abs = dense<1.0> : tensor<3xf32>}}
     : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
@@ -34,7 +34,7 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
 
 func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<w> : tensor<1x2xf32>
-  // expected-error@+1 {{'llq.linear' op "a" has llq.stats mean_abs that is not finite}}
+  // expected-error@+1 {{'llq.linear' op "a" has llq.stats whose mean_abs is not finite}}
   %y = llq.linear "a" %x, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<1.0> : tensor<2xf32>, mean_abs = dense<[1.0, 0x7FC00000]> : tensor<2xf32>}}
     : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>

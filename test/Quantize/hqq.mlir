@@ -9,7 +9,7 @@
 // RUN: not llq-opt %s --llq-quantize-hqq='scheme=signed' 2>&1 | FileCheck %s --check-prefix=SCHEME
 
 // CHECK: llq.quantized_weight {{.*}} : <1x8, #llq.uniform<bits = 3, group = 0, zero = float, scale = f16>>
-// CHECK: llq.linear "a" {{.*}}method = {name = "hqq", options = "beta=1.000000e+01 bits=3
+// CHECK: llq.linear "a" {{.*}}method = {{.*}}name = "hqq", options = "beta=1.000000e+01 bits=3
 // CHECK-DAG: a.codes: "0x1000000018D57C"
 // 0.2171, 2.596
 // CHECK-DAG: a.scales: "0x10000000F332"

@@ -24,7 +24,7 @@
 // EXCEPT: llq.linear "layers.1.mlp.up_proj" {{.*}} tensor<8x4xf16>
 // EXCEPT: llq.linear "layers.1.mlp.down_proj" {{.*}}!llq.quantized
 
-// ENDS: llq.embedding {{.*}}method = {name = "rtn", {{.*}}!llq.quantized<6x4, #llq.uniform<bits = 6, group = 2,
+// ENDS: llq.embedding {{.*}}method = {{.*}}name = "rtn", {{.*}}!llq.quantized<6x4, #llq.uniform<bits = 6, group = 2,
 // ENDS: llq.linear "layers.0.mlp.up_proj" {{.*}}!llq.quantized<8x4, #llq.uniform<bits = 4, group = 2,
 // ENDS: llq.linear "lm_head" {{.*}}!llq.quantized<6x4, #llq.uniform<bits = 8, group = 2,
 // ENDS: embed_tokens.codes: "0x
@@ -32,7 +32,7 @@
 // Skipped layers and the figures of the others.
 // REMARK: remark: [Missed] NotQuantized | Category:llq-quantize-rtn | Layer=embed_tokens, Reason="it keeps its source type"
 // REMARK: remark: [Missed] NotQuantized | Category:llq-quantize-rtn | Layer=lm_head, Reason="it keeps its source type"
-// REMARK: remark: [Analysis] Quantized | Category:llq-quantize-rtn | BitsPerWeight=1.000000e+01, Layer=layers.0.mlp.up_proj, RelativeError=3.6
+// REMARK: remark: [Analysis] Quantized | Category:llq-quantize-rtn | BitsPerWeight=1.000000e+01, {{.*}}Layer=layers.0.mlp.up_proj, RelativeError=3.6
 
 func.func @forward(%ids: tensor<?xi32>) -> tensor<?x6xf32> {
   %we = llq.weight dense_resource<we> : tensor<6x4xf16>

@@ -21,7 +21,7 @@
 
 // -1.0, 0.2, 0.9, 2.0: s = 1, z = 1, codes 0 1 2 3.
 // A: llq.quantized_weight {codes = dense_resource<a.codes> : tensor<1x1xi8>, scales = dense_resource<a.scales> : tensor<1x1xf32>, zeros = dense_resource<a.zeros> : tensor<1x1xi8>} : <1x4, #llq.uniform<bits = 2, group = 0, zero = int, scale = f32>>
-// A: llq.linear "a" {{.*}}method = {name = "rtn", options = "bits=2 clip=none embedding-bits=0 group-size=0 head-bits=0 importance=false only={a} scale-type=f32 scheme=asymmetric symmetric=false", relative_error = 0.092450{{.*}} : f64, rmse = 0.1118034{{.*}} : f64}
+// A: llq.linear "a" {{.*}}method = {clipped = 0.{{.*}}, name = "rtn", options = "bits=2 clip=none embedding-bits=0 group-size=0 head-bits=0 importance=false only={a} scale-type=f32 scheme=asymmetric symmetric=false", relative_error = 0.092450{{.*}} : f64, rmse = 0.1118034{{.*}} : f64, scale_max = 1.{{.*}}, scale_min = 1.{{.*}}}
 // A-DAG: a.codes: "0x10000000E4"
 // A-DAG: a.scales: "0x100000000000803F"
 // A-DAG: a.zeros: "0x1000000001"

@@ -72,7 +72,7 @@ struct QuantizeTernaryPass
           ternarize(rows.weights.slice(row * rows.columns, rows.columns), limit,
                     codes.slice(row * rows.columns, rows.columns),
                     block.scales[row]);
-        storeUniformBlock(block, rows.begin, grid, *result);
+        storeUniformBlock(block, rows.begin, grid, rows.weights, *result);
         return llvm::Error::success();
       };
       if (failed(quantizeRowBlocks(layer, *result, quantizeRows)))

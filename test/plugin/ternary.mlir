@@ -4,7 +4,7 @@
 
 // CHECK-LABEL: @codes_by_hand
 // CHECK: #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>
-// CHECK: method = {name = "ternary", options = "embedding-bits=0 head-bits=0 threshold={{.*}}"
+// CHECK: method = {{.*}}name = "ternary", options = "embedding-bits=0 head-bits=0 threshold={{.*}}"
 func.func @codes_by_hand(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<w> : tensor<1x4xf32>
   %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, tensor<1x4xf32> -> tensor<?x1xf32>

@@ -6,14 +6,19 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/LLQ/LLQ.h"
 #include "llq/Driver/Compile.h"
 #include "llq/Driver/DryRun.h"
+#include "llq/Driver/LayerReport.h"
 #include "llq/Driver/LoadModel.h"
 #include "llq/Driver/RandomModel.h"
 #include "llq/Driver/Tool.h"
 #include "llq/InitAll.h"
+#include "llq/Support/OutputFile.h"
+#include "support/Progress.h"
 
 #include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -51,6 +56,19 @@ static cl::opt<uint64_t> seed("seed",
                               cl::desc("Seed of the places in a text (0)"),
                               cl::value_desc("n"), cl::init(0),
                               cl::cat(category));
+static cl::opt<std::string>
+    cache("cache",
+          cl::desc("Folder that keeps statistics for other methods and widths"),
+          cl::value_desc("folder"), cl::cat(category));
+static cl::opt<bool>
+    resume("resume",
+           cl::desc("Go on with what a stopped run has left in <-o>.resume"),
+           cl::cat(category));
+static cl::opt<std::string>
+    reportFile("report", cl::desc("Write what became of each layer, as JSON"),
+               cl::value_desc("file.json"), cl::cat(category));
+static cl::opt<bool> verbose("verbose", cl::desc("Print a line for each layer"),
+                             cl::cat(category));
 static cl::opt<std::string>
     accuracy("accuracy",
              cl::desc("Activations of quantized layers: exact (f32) or int8 "
@@ -111,7 +129,8 @@ static const char *overview =
 /// `asJson` is a copy of the option: the linker resets LLVM's options when it
 /// runs, so none is read after compileModel.
 static void report(const std::string &output, const CompileReport &r,
-                   double importSeconds, bool asJson) {
+                   llvm::StringRef pipeline, double importSeconds,
+                   bool asJson) {
   if (!asJson) {
     llvm::errs() << llvm::formatv(
         "{0}: {1:F2} MB, {2:F3} bits per weight ({3:F3} with embedding and "
@@ -131,7 +150,7 @@ static void report(const std::string &output, const CompileReport &r,
                                           {"code", r.emit.codeSeconds},
                                           {"weights", r.emit.weightSeconds}}},
                       {"peak_rss_bytes", int64_t(getPeakMemory())},
-                      {"pipeline", r.pipeline}})
+                      {"pipeline", pipeline}})
                << '\n';
 }
 
@@ -145,6 +164,7 @@ static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
                         {"bits_per_weight", plan.emit.bitsPerWeight},
                         {"bits_per_weight_total", plan.emit.bitsPerWeightTotal},
                         {"peak_rss_bytes", int64_t(plan.peakBytes)},
+                        {"temporary_bytes", int64_t(plan.fileBytes)},
                         {"pipeline", pipeline}})
                  << '\n';
     return;
@@ -156,19 +176,96 @@ static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
              "tokenizer {2:F2} MB\n"
              "bits/weight  {3:F3} in the blocks, {4:F3} with embedding "
              "and head\n"
-             "peak memory  about {5:F0} MB\n",
+             "peak memory  about {5:F0} MB, {6:F0} MB of temporary files\n",
              plan.emit.bytes / 1e6, plan.emit.weightBytes / 1e6,
              plan.tokenizerBytes / 1e6, plan.emit.bitsPerWeight,
-             plan.emit.bitsPerWeightTotal, plan.peakBytes / 1e6);
+             plan.emit.bitsPerWeightTotal, plan.peakBytes / 1e6,
+             plan.fileBytes / 1e6);
+}
+
+/// Says how much memory a calibration will take, before it starts.
+static llvm::Error announce(mlir::ModuleOp module,
+                            const CompileOptions &options) {
+  mlir::OwningOpRef<mlir::ModuleOp> clone(module.clone());
+  llvm::Expected<CompilePlan> plan = planCompile(*clone, options);
+  if (!plan)
+    return plan.takeError();
+  llvm::errs() << llvm::formatv("llq-compile: takes about {0:F0} MB of memory",
+                                plan->peakBytes / 1e6);
+  if (plan->fileBytes)
+    llvm::errs() << llvm::formatv(" and {0:F0} MB of temporary files",
+                                  plan->fileBytes / 1e6);
+  llvm::errs() << '\n';
+  return llvm::Error::success();
+}
+
+static size_t countLayers(mlir::ModuleOp module) {
+  size_t count = 0;
+  module.walk([&](LinearOp layer) { count += layer.getName() != kHeadName; });
+  return count;
+}
+
+namespace {
+/// Shows how far the passes have come, on standard error.
+class LayerProgress {
+public:
+  LayerProgress(size_t layers, bool verbose)
+      : layers(layers), verbose(verbose) {}
+
+  void show(const LayerRecord &record) {
+    if (record.what == "NotQuantized")
+      return;
+    if (record.pass != pass) {
+      finish();
+      pass = record.pass;
+      line.emplace(pass, layers);
+    }
+    if (verbose) {
+      llvm::errs() << pass << ": " << record.layer;
+      for (const auto &[name, value] : record.values)
+        if (auto number = value.getAsNumber())
+          llvm::errs() << "  " << name.str() << llvm::format(" %.4g", *number);
+      llvm::errs() << '\n';
+    }
+    line->advance();
+  }
+
+  void finish() { line.reset(); }
+
+private:
+  size_t layers;
+  bool verbose;
+  std::string pass;
+  std::optional<tools::Progress> line;
+};
+} // namespace
+
+static llvm::Error writeReport(const std::string &path,
+                               const LayerReport &layers,
+                               const CompileReport &result,
+                               llvm::StringRef pipeline) {
+  auto file = OutputFile::create(path);
+  if (!file)
+    return file.takeError();
+  file->stream() << llvm::formatv(
+      "{0:2}\n", llvm::json::Value(llvm::json::Object{
+                     {"pipeline", pipeline},
+                     {"bits_per_weight", result.emit.bitsPerWeight},
+                     {"seconds", result.passSeconds},
+                     {"peak_rss_bytes", int64_t(getPeakMemory())},
+                     {"layers", layers.toJSON()}}));
+  return file->keep();
 }
 
 /// What the parser of the options cannot know.
 static std::optional<int> checkUsage(Tool &tool,
                                      const cl::opt<unsigned> &threads) {
-  if (auto status =
-          tool.refuseEmpty({&output, &quantize, &calibration, &accuracy,
-                            &kvCache, &target, &shape, &tokenizer, &config}))
+  if (auto status = tool.refuseEmpty(
+          {&output, &quantize, &calibration, &accuracy, &kvCache, &target,
+           &shape, &tokenizer, &config, &cache, &reportFile}))
     return status;
+  if (calibration.empty() && (!cache.empty() || resume))
+    return tool.fail("--cache and --resume go with --calibration", kUsage);
   if (input.empty() == shape.empty())
     return tool.fail("give a model or --shape, and not both", kUsage);
   if (output.empty() && !dumpPipeline && !dryRun)
@@ -207,7 +304,8 @@ int main(int argc, char **argv) {
   CompileOptions options;
   options.output = output;
   options.quantize = quantize;
-  options.calibration = {calibration, samples, length, seed};
+  options.calibration = {calibration, samples, length, seed, cache, {}};
+  options.resume = resume;
   options.accuracy = accuracy;
   options.kvCache = kvCache;
   options.target = target;
@@ -258,10 +356,21 @@ int main(int argc, char **argv) {
     report(*plan, *pipeline);
     return tool.finish();
   }
-  llvm::Expected<CompileReport> result =
-      compileModel(*module, *pipeline, options);
+  std::string reportPath = reportFile;
+  if (!options.calibration.file.empty())
+    if (llvm::Error error = announce(*module, options))
+      return tool.fail(std::move(error));
+  LayerProgress progress(countLayers(*module), verbose);
+  LayerReport layers([&](const LayerRecord &record) { progress.show(record); });
+  if (failed(layers.listenTo(mlirContext)))
+    return tool.fail("cannot listen to the passes");
+  llvm::Expected<CompileReport> result = compileModel(*module, options);
+  progress.finish();
   if (!result)
     return tool.fail(result.takeError());
-  report(options.output, *result, importSeconds, asJson);
+  if (!reportPath.empty())
+    if (llvm::Error error = writeReport(reportPath, layers, *result, *pipeline))
+      return tool.fail(std::move(error));
+  report(options.output, *result, *pipeline, importSeconds, asJson);
   return tool.finish();
 }

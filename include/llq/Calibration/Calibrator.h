@@ -3,7 +3,8 @@
 // Methods that need data look at the inputs of one layer after the other, and
 // most change a layer before they look at the next. The calibrator keeps the
 // activations of all samples at one place of the model and moves that place on:
-// each part of the model runs once, with the weights that it has by then.
+// each part of the model runs once, with the weights that it has by then, and
+// only when somebody wants to see the activations behind it.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -14,6 +15,7 @@
 
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Calibration/Samples.h"
+#include "llq/Support/ContentStore.h"
 #include "llq/Support/ParallelFor.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -26,8 +28,8 @@ namespace llq {
 /// them.
 void registerCalibrationDialects(mlir::DialectRegistry &registry);
 
-/// `@forward` of `module`, the function that samples run through. Emits an error
-/// if it is not there or has more than one block.
+/// `@forward` of `module`, the function that samples run through. Emits an
+/// error if it is not there or has more than one block.
 mlir::FailureOr<mlir::func::FuncOp> getForward(mlir::ModuleOp module);
 
 /// The linear layers that read one value, in network order. They see the same
@@ -67,32 +69,61 @@ public:
   /// Begins at the token ids of `samples`.
   Calibrator(mlir::func::FuncOp forward, const Samples &samples,
              ThreadPool &pool, const CalibratorOptions &options = {});
+  /// Begins at the samples of the module of `forward`, and keeps statistics
+  /// where the module says so. Emits an error if there are none, or no folder
+  /// for statistics.
+  static mlir::FailureOr<std::unique_ptr<Calibrator>>
+  create(mlir::func::FuncOp forward, ThreadPool &pool);
   ~Calibrator();
 
-  /// Moves on to `site`, which lies behind the last one: runs the model from
-  /// there with the weights it has now, and calls `visit` for the inputs of the
-  /// site, sample by sample. Everything in front of the site's first layer must
-  /// be as it should be. Emits an error, that of `visit` included, at the
-  /// layer.
-  mlir::LogicalResult advance(const Site &site, Visit visit);
+  /// Moves on to `site`, which lies behind the last one, with the weights that
+  /// the model has now; everything in front of the site's first layer must be
+  /// as it should be. Emits an error at the layer.
+  mlir::LogicalResult moveTo(const Site &site);
+
+  /// Calls `visit` for the inputs of the site where the model stands, sample by
+  /// sample; once for each move. Emits an error, that of `visit` included, at
+  /// the site's first layer.
+  mlir::LogicalResult visitInputs(Visit visit);
+
+  /// Of the site where the model stands.
+  LinearOp getLayer() const;
+  int64_t getInputColumns() const;
+
+  /// Stands for all that these inputs are computed from: samples, operations,
+  /// weights. Empty if nobody keeps results.
+  llvm::StringRef getKey() const;
 
   /// The place where the model stands, to come back to it.
-  struct Activations;
-  using State = std::shared_ptr<const Activations>;
+  struct Place;
+  using State = std::shared_ptr<Place>;
   State getState() const;
   void setState(State state);
 
+  /// Where statistics are kept for other runs; null: nowhere.
+  const ContentStore *getStatisticsStore() const;
+
+  ThreadPool &getPool() const;
+
   /// Tokens of all samples.
   int64_t getTokens() const;
-
-  /// Most bytes of activations that are kept at any site of `sites`.
-  static int64_t getActivationBytes(llvm::ArrayRef<Site> sites,
-                                    const Samples &samples);
 
 private:
   struct Impl;
   std::unique_ptr<Impl> impl;
 };
+
+/// What a calibration takes at most, roughly, besides the model.
+struct CalibrationBytes {
+  int64_t memory = 0;
+  /// In a temporary file: activations beyond the budget.
+  int64_t file = 0;
+};
+
+/// For `tokens` tokens in samples of at most `longest`.
+CalibrationBytes getCalibrationBytes(mlir::func::FuncOp forward, int64_t tokens,
+                                     int64_t longest,
+                                     const CalibratorOptions &options = {});
 
 } // namespace llq
 

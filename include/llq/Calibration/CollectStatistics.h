@@ -12,12 +12,23 @@
 
 namespace llq {
 
-/// Moves `calibrator` on to `site` and returns the statistics of its inputs,
-/// and the inputs of up to `sampleTokens` tokens. Emits an error at the site's
-/// first layer, also for an input that is NaN or infinite.
+/// What is wanted of the inputs of a site besides statistics per channel.
+struct StatisticsRequest {
+  bool secondMoment = false;
+  /// Inputs of up to so many tokens.
+  int64_t sampleTokens = 0;
+};
+
+/// Statistics of the inputs of the site where `calibrator` stands, computed or
+/// taken from what is kept. Emits an error at the site's first layer, also for
+/// an input that is NaN or infinite.
 mlir::FailureOr<InputStatistics>
-collectStatistics(Calibrator &calibrator, const Site &site, bool secondMoment,
-                  ThreadPool &pool, int64_t sampleTokens = 0);
+getInputStatistics(Calibrator &calibrator, const StatisticsRequest &request);
+
+/// Moves `calibrator` on to `site` and returns the statistics there.
+mlir::FailureOr<InputStatistics>
+collectStatistics(Calibrator &calibrator, const Site &site,
+                  const StatisticsRequest &request);
 
 } // namespace llq
 

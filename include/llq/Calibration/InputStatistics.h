@@ -26,10 +26,20 @@ struct InputStatistics {
   std::vector<float> inputs;
 };
 
-/// Reads `llq.stats` of a layer with K inputs: a dictionary {tokens, abs_max,
-/// mean_abs, mean_square : tensor<Kxf32>, second_moment : tensor<KxKxf32>,
-/// which may be missing}. Emits an error at the layer if something else is
-/// there.
+/// `statistics` as a dictionary {tokens, abs_max, mean_abs, mean_square :
+/// tensor<Kxf32>, second_moment : tensor<KxKxf32>, inputs : tensor<?xKxf32>};
+/// the last two may be missing. Its tensors are new resources, `<name>.abs_max`
+/// and so on.
+mlir::DictionaryAttr storeStatistics(mlir::MLIRContext *context,
+                                     const InputStatistics &statistics,
+                                     llvm::StringRef name);
+
+/// Reads such a dictionary for K inputs; the error says what is wrong with it.
+llvm::Expected<InputStatistics> loadStatistics(mlir::DictionaryAttr stored,
+                                               int64_t columns);
+
+/// Reads `llq.stats` of a layer. Emits an error at the layer if it is not there
+/// or not what it should be.
 mlir::FailureOr<InputStatistics> readStatistics(LinearOp layer);
 
 /// Attaches `statistics` to `layer` as `llq.stats`.

@@ -24,6 +24,10 @@ def LoadCalibrationPass : Pass<"llq-load-calibration", "::mlir::ModuleOp"> {
       `random.Random(seed).randint(0, tokens - length - 1)`, the i-th such draw of
       Python's generator, which is what the methods' own programs do.
 
+    With `statistics` and `checkpoints`, methods keep there what takes long, under
+    the hash of all that it depends on (samples, operations, weights, options): a
+    later run takes up what is the same, and gives the same result.
+
     ```mlir
     // llq-opt --llq-load-calibration='file=a.ids samples=2 length=3'
     module attributes {llq.calibration = {ids = dense_resource<calibration> : tensor<5xi32>,
@@ -37,6 +41,10 @@ def LoadCalibrationPass : Pass<"llq-load-calibration", "::mlir::ModuleOp"> {
     Option<"length", "length", "::llq::BoundedInt<1>", "2048",
       "Tokens of a sample; longer sequences of ids are cut">,
     Option<"seed", "seed", "uint64_t", "0", "Seed of the places in a text">,
+    Option<"statistics", "statistics", "std::string", "\"\"",
+      "Folder that keeps statistics of inputs for other methods and widths">,
+    Option<"checkpoints", "checkpoints", "std::string", "\"\"",
+      "Folder that keeps finished layers, for a run after a kill">,
   ];
 }
 

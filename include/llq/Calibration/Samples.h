@@ -28,6 +28,11 @@ struct SampleOptions {
   /// Tokens of a sample.
   int64_t length = 2048;
   uint64_t seed = 0;
+  /// Folders that results are kept in under the hash of all they depend on;
+  /// empty: nowhere. Statistics of inputs, which other methods and widths need
+  /// too, and what methods have made of layers, so that a run that was killed
+  /// can go on.
+  std::string statistics = {}, checkpoints = {};
 };
 
 /// Reads `options.file` and puts its samples into `module` as
@@ -42,6 +47,10 @@ struct Samples {
   std::vector<llvm::ArrayRef<int32_t>> sequences;
   int64_t tokens = 0;
   int64_t longest = 0;
+  /// The folder of statistics that other runs may take up, or empty.
+  std::string statistics;
+  /// Whether somebody keeps what is computed from these samples.
+  bool kept = false;
 };
 
 /// Reads `llq.calibration` of `module`. Emits an error, with what to do, if it
@@ -50,6 +59,9 @@ mlir::FailureOr<Samples> getSamples(mlir::ModuleOp module);
 
 /// The text of the protocol in `llq.calibration` as JSON, or empty.
 llvm::StringRef getCalibrationProtocol(mlir::ModuleOp module);
+
+/// Where finished layers are kept (SampleOptions::checkpoints), or empty.
+std::string getCheckpointFolder(mlir::ModuleOp module);
 
 /// Removes `llq.calibration` and frees its ids.
 void dropSamples(mlir::ModuleOp module);

@@ -35,24 +35,29 @@ struct CompileOptions {
   unsigned threads = 1;
   /// Name of the source file, for the provenance.
   std::string source;
+  /// Go on with what a run that was stopped has left in
+  /// getResumeFolder(output), and leave it there if this one fails too.
+  bool resume = false;
 };
 
 struct CompileReport {
   EmitReport emit;
   /// All passes: quantization and lowering.
   double passSeconds = 0;
-  std::string pipeline;
 };
+
+/// Where a run with calibration keeps the layers it has finished, until it is
+/// complete.
+std::string getResumeFolder(llvm::StringRef output);
 
 /// The text of the pass pipeline that `options` stand for. Errors name the
 /// option at fault.
 llvm::Expected<std::string> buildPipeline(const CompileOptions &options);
 
-/// Runs `pipeline` on `module` (normal or quantized form, consumed) and writes
-/// the result to `options.output`. Errors in the model are diagnostics, and the
-/// error is then empty text.
+/// Runs the pipeline on `module` (normal or quantized form, consumed) and
+/// writes the result to `options.output`. Errors in the model are diagnostics,
+/// and the error is then empty text.
 llvm::Expected<CompileReport> compileModel(mlir::ModuleOp module,
-                                           llvm::StringRef pipeline,
                                            const CompileOptions &options);
 
 } // namespace llq

@@ -20,9 +20,11 @@ struct CompilePlan {
   EmitReport emit;
   uint64_t tokenizerBytes = 0;
   /// Memory that the compilation would take at most, roughly: the quantized
-  /// weights, the weights inside the input, the largest layer, and code
-  /// generation.
+  /// weights, the weights inside the input, the largest layer, code generation,
+  /// and calibration.
   uint64_t peakBytes = 0;
+  /// The same for temporary files of a calibration.
+  uint64_t fileBytes = 0;
 };
 
 /// Plans what `compileModel` would do with `module` (consumed). Reads no weight

@@ -182,6 +182,10 @@ public:
   };
   llvm::SmallVector<Figure, 2> figures;
 
+  /// Adds the least and the largest scale of some groups, and the number of
+  /// weights that their grids cannot reach. From several threads.
+  void addRange(float scaleMin, float scaleMax, int64_t clipped);
+
 private:
   /// Moves the data to resource blobs `<name>.<component>` and returns the
   /// components of an llq.quantized_weight.
@@ -192,6 +196,9 @@ private:
   WeightFormatInterface format;
   llvm::SmallVector<WeightComponent, 3> components;
   llvm::SmallVector<mlir::AsmResourceBlob, 3> blobs;
+  float scaleMin = std::numeric_limits<float>::infinity();
+  float scaleMax = -std::numeric_limits<float>::infinity();
+  int64_t clipped = 0;
 };
 
 //===----------------------------------------------------------------------===//

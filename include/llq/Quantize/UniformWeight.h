@@ -40,11 +40,12 @@ struct UniformBlock {
 };
 
 /// Writes `block`, the rows [begin, begin + rows) of the matrix, to `weight`,
-/// whose format is getUniformFormat of the same grid. Blocks may be stored from
-/// several threads.
+/// whose format is getUniformFormat of the same grid, and adds to its range
+/// what the block says of the source weights `source[rows, columns]`. Blocks
+/// may be stored from several threads.
 void storeUniformBlock(const UniformBlock &block, int64_t begin,
                        const numerics::UniformGridOptions &grid,
-                       QuantizedWeight &weight);
+                       llvm::ArrayRef<float> source, QuantizedWeight &weight);
 
 /// Fills the codes, scales and zero points of a block of rows. Returns the
 /// first weight that is not finite, as the functions of llq/Numerics do; a

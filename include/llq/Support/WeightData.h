@@ -95,6 +95,9 @@ std::optional<int64_t> getTensorBytes(mlir::ShapedType type);
 /// live as long as the context otherwise. Does nothing for other attributes.
 void releaseWeight(mlir::TypedAttr weight);
 
+/// The same for all resources in `attribute`.
+void releaseResources(mlir::Attribute attribute);
+
 } // namespace llq
 
 #endif // LLQ_SUPPORT_WEIGHTDATA_H

@@ -42,8 +42,9 @@ protected:
     for (size_t site : wanted) {
       Rows &rows = all[site];
       int64_t token = 0;
-      EXPECT_TRUE(succeeded(
-          calibrator.advance(sites[site], [&](const ActivationRows &part) {
+      EXPECT_TRUE(succeeded(calibrator.moveTo(sites[site])));
+      EXPECT_TRUE(
+          succeeded(calibrator.visitInputs([&](const ActivationRows &part) {
             for (int64_t t = 0; t < part.tokens; ++t)
               rows.insert(rows.end(), part.data + t * part.stride,
                           part.data + t * part.stride + part.columns);
@@ -97,7 +98,7 @@ TEST_F(CalibratorTest, ComesBackToAPlace) {
   Calibrator calibrator(forward, samples, pool);
   auto run = [&](size_t site) {
     auto statistics =
-        collectStatistics(calibrator, sites[site], /*secondMoment=*/true, pool);
+        collectStatistics(calibrator, sites[site], {/*secondMoment=*/true});
     EXPECT_TRUE(succeeded(statistics));
     return statistics->secondMoment;
   };
@@ -115,7 +116,7 @@ TEST_F(CalibratorTest, StatisticsOfInputs) {
   ThreadPool pool(2);
   Calibrator calibrator(forward, samples, pool);
   auto statistics =
-      collectStatistics(calibrator, sites[3], /*secondMoment=*/true, pool);
+      collectStatistics(calibrator, sites[3], {/*secondMoment=*/true});
   ASSERT_TRUE(succeeded(statistics));
   EXPECT_EQ(statistics->tokens, samples.tokens);
   int64_t columns = statistics->absMax.size();
@@ -146,7 +147,8 @@ TEST_F(CalibratorTest, ErrorsNameTheLayer) {
   });
   ThreadPool pool(1);
   Calibrator calibrator(forward, samples, pool);
-  EXPECT_TRUE(failed(calibrator.advance(sites[1], [](const ActivationRows &) {
+  EXPECT_TRUE(succeeded(calibrator.moveTo(sites[1])));
+  EXPECT_TRUE(failed(calibrator.visitInputs([](const ActivationRows &) {
     return llvm::createStringError("is refused");
   })));
   EXPECT_NE(message.find("\"layers.0.self_attn.o_proj\" is refused"),

@@ -39,8 +39,9 @@ protected:
     Calibrator calibrator(forward, samples, pool);
     Site head = getSites(forward).back();
     std::vector<float> inputs;
+    EXPECT_TRUE(succeeded(calibrator.moveTo(head)));
     EXPECT_TRUE(
-        succeeded(calibrator.advance(head, [&](const ActivationRows &part) {
+        succeeded(calibrator.visitInputs([&](const ActivationRows &part) {
           for (int64_t t = 0; t < part.tokens; ++t)
             inputs.insert(inputs.end(), part.data + t * part.stride,
                           part.data + t * part.stride + part.columns);
