@@ -46,10 +46,12 @@ private:
 };
 } // namespace
 
-/// Feeds the inputs of the present site to `accumulator` and `sample`.
+/// Feeds the inputs of the present site to `accumulator` and `sample`, and
+/// those of first tokens to `firsts`.
 template <typename Accumulator>
 static LogicalResult accumulate(Calibrator &calibrator,
-                                Accumulator &accumulator, InputSample &sample) {
+                                Accumulator &accumulator, InputSample &sample,
+                                std::vector<float> &firsts) {
   std::vector<float> dense;
   return calibrator.visitInputs([&](const ActivationRows &rows) -> llvm::Error {
     const float *data = rows.data;
@@ -63,6 +65,8 @@ static LogicalResult accumulate(Calibrator &calibrator,
     if (auto found = accumulator.add(data, rows.tokens, calibrator.getPool()))
       return makeError(rows, *found);
     sample.add(data, rows.tokens, rows.columns);
+    if (rows.position == 0)
+      firsts.insert(firsts.end(), data, data + rows.columns);
     return llvm::Error::success();
   });
 }
@@ -80,15 +84,18 @@ static FailureOr<InputStatistics> compute(Calibrator &calibrator,
   int64_t columns = calibrator.getInputColumns();
   InputStatistics result;
   InputSample sample(calibrator.getTokens(), request.sampleTokens);
+  std::vector<float> firsts;
   if (request.secondMoment) {
     numerics::SecondMoment moment(columns);
-    if (failed(accumulate(calibrator, moment, sample)))
+    if (failed(accumulate(calibrator, moment, sample, firsts)))
       return failure();
+    moment.raiseShare(firsts.data(), firsts.size() / columns,
+                      request.firstTokenShare, calibrator.getPool());
     setChannels(moment.channelStatistics(), result);
     result.secondMoment = moment.meanMatrix(calibrator.getPool());
   } else {
     numerics::ChannelStatistics channels(columns);
-    if (failed(accumulate(calibrator, channels, sample)))
+    if (failed(accumulate(calibrator, channels, sample, firsts)))
       return failure();
     setChannels(channels, result);
   }
@@ -103,6 +110,7 @@ static std::string getKey(const Calibrator &calibrator,
       .add(calibrator.getKey())
       .add(int64_t(request.secondMoment))
       .add(request.sampleTokens)
+      .add(std::to_string(request.firstTokenShare))
       .finish();
 }
 

@@ -90,6 +90,24 @@ std::optional<NonFiniteActivation>
 SecondMoment::add(const float *x, int64_t tokens, ThreadPool &pool) {
   if (auto bad = statistics.add(x, tokens, pool))
     return bad;
+  accumulate(x, tokens, 1, pool);
+  weight += static_cast<double>(tokens);
+  return std::nullopt;
+}
+
+void SecondMoment::raiseShare(const float *x, int64_t tokens, double share,
+                              ThreadPool &pool) {
+  const double count = static_cast<double>(tokens);
+  const double rest = weight - count;
+  const double factor = share * rest / (count * (1 - share));
+  if (!(tokens > 0 && rest > 0 && factor > 1))
+    return;
+  accumulate(x, tokens, factor - 1, pool);
+  weight += (factor - 1) * count;
+}
+
+void SecondMoment::accumulate(const float *x, int64_t tokens, double factor,
+                              ThreadPool &pool) {
   const int64_t width = channels();
   const int64_t pairs = tilesPerSide * (tilesPerSide + 1) / 2;
   pool.parallelFor(0, pairs, 1, [&](int64_t pair, int64_t) {
@@ -108,10 +126,10 @@ SecondMoment::add(const float *x, int64_t tokens, ThreadPool &pool) {
                                width, product.data(), n);
       for (int64_t i = 0; i != m; ++i)
         for (int64_t j = 0; j != n; ++j)
-          tile[i * kTile + j] += static_cast<double>(product[i * n + j]);
+          tile[i * kTile + j] +=
+              factor * static_cast<double>(product[i * n + j]);
     }
   });
-  return std::nullopt;
 }
 
 std::vector<float> SecondMoment::meanMatrix(ThreadPool &pool) const {
@@ -119,7 +137,6 @@ std::vector<float> SecondMoment::meanMatrix(ThreadPool &pool) const {
   std::vector<float> matrix(width * width);
   if (tokens() == 0)
     return matrix;
-  const double count = static_cast<double>(tokens());
   pool.parallelFor(0, width, 16, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i != last; ++i)
       for (int64_t j = 0; j != width; ++j) {
@@ -129,7 +146,7 @@ std::vector<float> SecondMoment::meanMatrix(ThreadPool &pool) const {
         const double *tile =
             tiles.data() + tileOffset(row / kTile, column / kTile);
         matrix[i * width + j] = static_cast<float>(
-            tile[row % kTile * kTile + column % kTile] / count);
+            tile[row % kTile * kTile + column % kTile] / weight);
       }
   });
   return matrix;

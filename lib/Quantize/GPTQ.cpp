@@ -149,6 +149,13 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
           << share;
       return signalPassFailure();
     }
+    double firsts = firstTokenShare;
+    if (!(firsts >= 0 && firsts < 1)) {
+      emitError(module.getLoc(), "llq-quantize-gptq: first-token-share is 0 to "
+                                 "below 1, found ")
+          << firsts;
+      return signalPassFailure();
+    }
     numerics::GPTQOptions options;
     options.groupSize = weights->grid.groupSize;
     options.order = actOrder ? numerics::GPTQOrder::Activation : order;
@@ -162,6 +169,7 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
     CalibrationOptions calibration;
     calibration.inputs = inputs;
     calibration.trueSequential = trueSequential;
+    calibration.firstTokenShare = firstTokenShare;
     if (failed(quantizeCalibratedLayers(module, *weights, calibration, gptq)))
       signalPassFailure();
   }

@@ -26,6 +26,11 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
     stay runs of columns. `order=group-aware` sorts columns within groups and
     groups by their largest column, with grids of the compensated weights.
 
+    Attention sends most of its weight to the first token of a sequence, one of
+    thousands in `H`: errors that compensation moves into its direction cost little
+    there and ruin the model. `first-token-share` raises the weight of the first
+    tokens of all samples together to that share of `H`.
+
     `method` of a layer records the objective per weight before and after
     (`objective_rtn`, `objective`): its value for rounding to nearest and for this.
   }];
@@ -45,6 +50,8 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
       "true is order=activation">,
     Option<"staticGroups", "static-groups", "bool", "false",
       "Take the grids of groups from the weights as they were given">,
+    Option<"firstTokenShare", "first-token-share", "double", "0.03",
+      "Least share of the samples' first tokens in H; 0 weighs all tokens alike">,
     Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "256",
       "Columns between two updates of the rest">,
   ];

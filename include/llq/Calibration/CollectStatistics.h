@@ -17,6 +17,9 @@ struct StatisticsRequest {
   bool secondMoment = false;
   /// Inputs of up to so many tokens.
   int64_t sampleTokens = 0;
+  /// Least weight in the second moment, of 1, that the first tokens of all
+  /// samples have together.
+  double firstTokenShare = 0;
 };
 
 /// Statistics of the inputs of the site where `calibrator` stands, computed or

@@ -72,20 +72,31 @@ public:
   [[nodiscard]] std::optional<NonFiniteActivation>
   add(const float *x, int64_t tokens, ThreadPool &pool);
 
+  /// Weighs x[tokens, channels], all of which has been added, more: together
+  /// with `share`, 0 to below 1, of the weight of all tokens. Does nothing if
+  /// they have that much. Statistics per channel stay.
+  void raiseShare(const float *x, int64_t tokens, double share,
+                  ThreadPool &pool);
+
   const ChannelStatistics &channelStatistics() const { return statistics; }
   int64_t channels() const { return statistics.channels(); }
   int64_t tokens() const { return statistics.tokens(); }
 
-  /// H / tokens as a full symmetric matrix[K, K] in f32; zeros of no tokens.
-  /// GPTQ's own 2 / sequences differs by a factor, which changes nothing.
+  /// H / weight (of a token: 1) as a full symmetric matrix[K, K] in f32; zeros
+  /// of no tokens. GPTQ's own 2 / sequences differs by a factor, which changes
+  /// nothing.
   std::vector<float> meanMatrix(ThreadPool &pool) const;
 
 private:
+  /// Adds factor * x^T x.
+  void accumulate(const float *x, int64_t tokens, double factor,
+                  ThreadPool &pool);
   /// First element of tile (row, column), row <= column.
   int64_t tileOffset(int64_t row, int64_t column) const;
 
   ChannelStatistics statistics;
   int64_t tilesPerSide;
+  double weight = 0;
   std::vector<double> tiles; ///< upper tiles, each [512, 512]
 };
 

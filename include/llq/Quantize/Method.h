@@ -233,6 +233,8 @@ struct CalibrationOptions {
   /// Whether quantized inputs come out of the quantized layers of the layer's
   /// own decoder block too, not only of the blocks in front of it.
   bool trueSequential = true;
+  /// Least share of the first tokens of all samples in the second moment.
+  double firstTokenShare = 0;
 };
 
 /// The same as quantizeLayers for methods that need statistics of each layer's

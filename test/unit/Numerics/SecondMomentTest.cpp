@@ -104,6 +104,30 @@ TEST(SecondMoment, NonFiniteInputsAreReportedAndNotAdded) {
   }
 }
 
+TEST(SecondMoment, RaisesTheShareOfSomeTokens) {
+  const int64_t tokens = 400, channels = 20;
+  auto x = normalMatrix(tokens * channels, 5, 1.0f);
+  ThreadPool pool(2);
+  SecondMoment moment(channels);
+  ASSERT_FALSE(moment.add(x.data(), tokens, pool));
+  auto before = moment.meanMatrix(pool);
+  // Two of 400 have that much.
+  moment.raiseShare(x.data(), 2, 0.005, pool);
+  EXPECT_EQ(moment.meanMatrix(pool), before);
+  moment.raiseShare(x.data(), 2, 0.25, pool);
+  auto h = moment.meanMatrix(pool);
+  for (int64_t i = 0; i != channels; ++i)
+    for (int64_t j = 0; j != channels; ++j) {
+      double firsts = 0, rest = 0;
+      for (int64_t t = 0; t != tokens; ++t)
+        (t < 2 ? firsts : rest) +=
+            double(x[t * channels + i]) * x[t * channels + j];
+      EXPECT_NEAR(h[i * channels + j],
+                  0.25 * firsts / 2 + 0.75 * rest / (tokens - 2), 1e-5);
+    }
+  EXPECT_EQ(moment.tokens(), tokens);
+}
+
 TEST(SecondMoment, NothingOfNoTokens) {
   ThreadPool pool(1);
   SecondMoment moment(3);
