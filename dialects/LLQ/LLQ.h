@@ -38,6 +38,12 @@ inline constexpr llvm::StringLiteral kCalibrationAttr = "llq.calibration";
 /// Statistics of the inputs of a linear layer, on the layer
 /// (llq/Calibration/InputStatistics.h).
 inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
+/// On an llq.linear, i64: the bits that its weight gets, whatever the options of
+/// the method that quantizes it say (llq-allocate-bits).
+inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
+/// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ... bits
+/// by the methods that are to come.
+inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
 /// On a module whose layers stand for larger ones, only to see which formats
 /// they get: their inputs cannot be computed.
 inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";

@@ -102,8 +102,11 @@ struct Calibrator::Impl {
 
   LogicalResult reach(Place &to, Visit visit);
   llvm::Error createStores(Place &to);
-  llvm::Error runSample(int64_t sample, int64_t firstToken,
-                        ProgramRunner &runner, Place &to, Visit visit);
+  /// Runs `segment` (consumed) and calls `visit` for its results.
+  using VisitResult = function_ref<llvm::Error(Value result, int64_t token,
+                                               const ActivationRows &)>;
+  llvm::Error run(Segment &segment, const Stores &from, ArrayRef<Value> results,
+                  VisitResult visit);
   llvm::Error visitStored(Place &at, Visit visit);
 };
 
@@ -239,6 +242,20 @@ LogicalResult Calibrator::visitInputs(Visit visit) {
   return impl->reach(*impl->place, visit);
 }
 
+LogicalResult Calibrator::evaluate(Value value, Visit visit) {
+  Place &place = *impl->place;
+  if (failed(impl->reach(place, nullptr)))
+    return failure();
+  Segment segment = extractSegment(impl->forward, place.live, value);
+  if (llvm::Error error =
+          impl->run(segment, *place.stores, value,
+                    [&](Value, int64_t, const ActivationRows &rows) {
+                      return visit(rows);
+                    }))
+    return emitLayerError(place.layer, std::move(error));
+  return success();
+}
+
 llvm::Error Calibrator::Impl::createStores(Place &to) {
   int64_t bytes = 0;
   for (auto &[value, store] : *to.from->stores)
@@ -276,35 +293,33 @@ llvm::Error Calibrator::Impl::visitStored(Place &at, Visit visit) {
   return llvm::Error::success();
 }
 
-llvm::Error Calibrator::Impl::runSample(int64_t sample, int64_t firstToken,
-                                        ProgramRunner &runner, Place &to,
-                                        Visit visit) {
-  auto getStore = [](Stores &stores, Value value) -> ActivationStore & {
-    return *stores.find(value)->second;
-  };
-  ArrayRef<int32_t> ids = samples.sequences[sample];
-  int64_t length = ids.size();
-  for (int64_t position = 0; position < length; position += options.maxTokens) {
-    int64_t tokens = std::min(options.maxTokens, length - position);
-    int64_t token = firstToken + position;
-    if (int32_t *to = runner.getIds())
-      llvm::copy(ids.slice(position, tokens), to);
-    for (auto [input, rows] :
-         llvm::zip_equal(to.segment.inputs, runner.getInputs()))
-      getStore(*to.from->stores, input)
-          .read(token, tokens, rows.data, rows.stride);
-    runner.run(tokens, position);
-    for (auto [result, rows] :
-         llvm::zip_equal(to.results, runner.getOutputs())) {
-      if (to.live.contains(result))
-        getStore(*to.stores, result)
-            .write(token, tokens, rows.data, rows.stride);
-      if (result != to.siteInput || !visit)
-        continue;
-      if (llvm::Error error = visit(
-              {rows.data, tokens, rows.columns, rows.stride, sample, position}))
-        return error;
+llvm::Error Calibrator::Impl::run(Segment &segment, const Stores &from,
+                                  ArrayRef<Value> results, VisitResult visit) {
+  auto runner = ProgramRunner::create(std::move(segment.module), kernels, pool,
+                                      options.maxTokens, samples.longest);
+  if (failed(runner))
+    return llvm::createStringError("cannot be run");
+  int64_t firstToken = 0;
+  for (auto [sample, ids] : llvm::enumerate(samples.sequences)) {
+    int64_t length = ids.size();
+    for (int64_t position = 0; position < length;
+         position += options.maxTokens) {
+      int64_t tokens = std::min(options.maxTokens, length - position);
+      int64_t token = firstToken + position;
+      if (int32_t *to = (*runner)->getIds())
+        llvm::copy(ids.slice(position, tokens), to);
+      for (auto [input, rows] :
+           llvm::zip_equal(segment.inputs, (*runner)->getInputs()))
+        from.find(input)->second->read(token, tokens, rows.data, rows.stride);
+      (*runner)->run(tokens, position);
+      for (auto [result, rows] :
+           llvm::zip_equal(results, (*runner)->getOutputs()))
+        if (llvm::Error error = visit(result, token,
+                                      {rows.data, tokens, rows.columns,
+                                       rows.stride, int64_t(sample), position}))
+          return error;
     }
+    firstToken += length;
   }
   return llvm::Error::success();
 }
@@ -320,18 +335,16 @@ LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
     if (llvm::Error error = createStores(to))
       return emitLayerError(to.layer, std::move(error));
     if (to.segment.module) {
-      auto runner =
-          ProgramRunner::create(std::move(to.segment.module), kernels, pool,
-                                options.maxTokens, samples.longest);
-      if (failed(runner))
-        return failure();
-      int64_t firstToken = 0;
-      for (auto [sample, ids] : llvm::enumerate(samples.sequences)) {
-        if (llvm::Error error =
-                runSample(sample, firstToken, **runner, to, visit))
-          return emitLayerError(to.layer, std::move(error));
-        firstToken += ids.size();
-      }
+      auto keep = [&](Value result, int64_t token, const ActivationRows &rows) {
+        if (to.live.contains(result))
+          to.stores->find(result)->second->write(token, rows.tokens, rows.data,
+                                                 rows.stride);
+        return result == to.siteInput && visit ? visit(rows)
+                                               : llvm::Error::success();
+      };
+      if (llvm::Error error =
+              run(to.segment, *to.from->stores, to.results, keep))
+        return emitLayerError(to.layer, std::move(error));
       visited = llvm::is_contained(to.results, to.siteInput);
     }
     // What is still needed stays, everything else makes room.

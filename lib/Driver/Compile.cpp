@@ -11,12 +11,14 @@
 #include "SourceHash.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Codegen/CPULevel.h"
+#include "llq/Driver/DryRun.h"
 #include "llq/Pipelines/Chain.h"
 
 #include "llq/Support/ContentStore.h"
 
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -69,6 +71,61 @@ static std::string getCalibrationPass(const SampleOptions &options) {
          getFolderOption("checkpoints", options.checkpoints) + "},";
 }
 
+namespace {
+/// What `--fit` asks for: one of the two.
+struct Fit {
+  double bitsPerWeight = 0;
+  int64_t bytes = 0; ///< of the file
+};
+} // namespace
+
+static llvm::Expected<Fit> parseFit(StringRef text) {
+  static constexpr std::pair<StringLiteral, double> units[] = {
+      {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0},
+      {"KB", 1e3},     {"MB", 1e6},        {"GB", 1e9},
+  };
+  Fit fit;
+  StringRef number = text;
+  double factor = 0;
+  for (auto [suffix, unit] : units)
+    if (number.consume_back_insensitive(suffix)) {
+      factor = unit;
+      break;
+    }
+  double value = 0;
+  if (number.trim().getAsDouble(value) || !(value > 0) ||
+      !(factor ? value * factor < 1e15 : value <= 32))
+    return llvm::createStringError(
+        "--fit is bits per weight, as 3.25, or the size of the file, as 120MB "
+        "or 1.5GiB, found '" +
+        text.str() + "'");
+  if (factor)
+    fit.bytes = int64_t(value * factor);
+  else
+    fit.bitsPerWeight = value;
+  return fit;
+}
+
+/// The pass that chooses bits, with a comma behind it. What the layers may take
+/// of a file is known only once its other parts are.
+static llvm::Expected<std::string> getFitPass(const CompileOptions &options) {
+  if (options.fit.empty())
+    return std::string();
+  llvm::Expected<Fit> fit = parseFit(options.fit);
+  if (!fit)
+    return fit.takeError();
+  std::string budget =
+      fit->bytes
+          ? "bytes=" + std::to_string(options.fitBytes.value_or(fit->bytes))
+          : "bits-per-weight=" + llvm::formatv("{0}", fit->bitsPerWeight).str();
+  // Errors are those of the groups that the chain asks for.
+  StringRef group = StringRef(options.quantize).rsplit("group-size=").second;
+  group = group.take_while(llvm::isDigit);
+  if (!group.empty())
+    budget += " group-size=" + group.str();
+  return "llq-allocate-bits{" + budget + "},";
+}
+
 llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
   const SampleOptions &samples = options.calibration;
   for (StringRef path : {samples.file, samples.statistics, samples.checkpoints})
@@ -77,6 +134,10 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
           "'" + path.str() +
           "': a name with braces cannot stand in a pipeline");
   std::string pipeline = getCalibrationPass(options.calibration);
+  llvm::Expected<std::string> fitPass = getFitPass(options);
+  if (!fitPass)
+    return fitPass.takeError();
+  pipeline += *fitPass;
   if (!options.quantize.empty()) {
     auto chain = parseChain(options.quantize);
     if (!chain)
@@ -127,6 +188,50 @@ static CompileOptions withCheckpoints(CompileOptions options) {
   return options;
 }
 
+/// Room for code in a file of given size: that of a level, generously.
+static constexpr int64_t kCodeBytes = int64_t(160) << 10;
+
+/// Notes on the layers of `module` what each width takes, and in `options` what
+/// all of them may take together.
+static llvm::Error prepareFit(ModuleOp module, CompileOptions &options) {
+  llvm::Expected<Fit> fit = parseFit(options.fit);
+  if (!fit)
+    return fit.takeError();
+  llvm::Expected<std::string> chain = parseChain(options.quantize);
+  if (!chain)
+    return chain.takeError();
+  if (failed(measureWidths(module, *chain)))
+    return llvm::createStringError("");
+  if (!fit->bytes)
+    return llvm::Error::success();
+  // Everything but the layers, from a plan with all of them at 8 bits.
+  OwningOpRef<ModuleOp> clone(module.clone());
+  Builder b(module.getContext());
+  int64_t layers = 0;
+  clone->walk([&](LinearOp layer) {
+    auto widths = layer->getAttrOfType<DenseI64ArrayAttr>(kWidthsAttr);
+    if (!widths)
+      return;
+    layers += widths.asArrayRef().back();
+    layer->setAttr(kBitsAttr, b.getI64IntegerAttr(8));
+  });
+  CompileOptions rest = options;
+  rest.fit.clear();
+  llvm::Expected<CompilePlan> plan = planCompile(*clone, rest);
+  if (!plan)
+    return plan.takeError();
+  int64_t levels = options.target == "cpu" ? int64_t(getCPULevels().size()) : 1;
+  options.fitBytes =
+      fit->bytes - (int64_t(plan->emit.bytes) - layers + levels * kCodeBytes);
+  if (*options.fitBytes <= 0)
+    return llvm::createStringError(
+        "--fit=" + options.fit + ": all but the layers takes " +
+        std::to_string(fit->bytes - *options.fitBytes) +
+        " bytes: give a larger size, or fewer bits to the embedding and the "
+        "head (embedding-bits, head-bits)");
+  return llvm::Error::success();
+}
+
 llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
                                                 const CompileOptions &given) {
   CompileOptions options = withCheckpoints(given);
@@ -139,6 +244,9 @@ llvm::Expected<CompileReport> llq::compileModel(ModuleOp module,
       ContentStore::remove(folder);
   });
 
+  if (!options.fit.empty())
+    if (llvm::Error error = prepareFit(module, options))
+      return std::move(error);
   llvm::Expected<std::string> pipeline = buildPipeline(options);
   if (!pipeline)
     return pipeline.takeError();

@@ -42,6 +42,8 @@ public:
 
   /// Puts weights of the formats that `chain` chooses in place of the sources.
   LogicalResult quantize(StringRef chain);
+  /// Notes on each layer what its weight takes at every width.
+  LogicalResult setWidths(StringRef chain);
   /// The memory of all weights that would be made or are inside the input.
   uint64_t getHeldBytes();
   uint64_t getLargestLayer() const { return largestLayer; }
@@ -49,6 +51,9 @@ public:
 private:
   void collectLayers();
   FailureOr<OwningOpRef<ModuleOp>> makeSketch();
+  /// The bytes of each layer's weight after `chain` with `bits`; 0 for those
+  /// that are not quantized.
+  FailureOr<SmallVector<int64_t>> getBytes(StringRef chain, int64_t bits);
   LogicalResult replaceWeights(ModuleOp sketch);
 
   ModuleOp module;
@@ -118,12 +123,16 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
     auto input = [&](Type element, ArrayRef<int64_t> shape) {
       return body->addArgument(RankedTensorType::get(shape, element), loc);
     };
+    auto keepBits = [&](Operation *sketched) {
+      if (Attribute bits = layer.op->getAttr(kBitsAttr))
+        sketched->setAttr(kBitsAttr, bits);
+    };
     constexpr int64_t any = ShapedType::kDynamic;
     if (auto linear = dyn_cast<LinearOp>(layer.op))
-      LinearOp::create(b, loc, RankedTensorType::get({any, 1}, b.getF32Type()),
-                       linear.getNameAttr(),
-                       input(b.getF32Type(), {any, columns}), weight,
-                       /*bias=*/Value(), /*method=*/DictionaryAttr());
+      keepBits(LinearOp::create(
+          b, loc, RankedTensorType::get({any, 1}, b.getF32Type()),
+          linear.getNameAttr(), input(b.getF32Type(), {any, columns}), weight,
+          /*bias=*/Value(), /*method=*/DictionaryAttr()));
     else
       EmbeddingOp::create(b, loc,
                           RankedTensorType::get({any, columns}, b.getF32Type()),
@@ -135,17 +144,26 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
   return sketch;
 }
 
-LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
+/// The types of the layers' weights, in order.
+static SmallVector<Type> getWeightTypes(ModuleOp sketch) {
   SmallVector<Type> types;
+  sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      types.push_back(linear.getWeight().getType());
+    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      types.push_back(embedding.getTable().getType());
+  });
+  return types;
+}
+
+LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
+  SmallVector<Type> types = getWeightTypes(sketch);
   SmallVector<QuantizedType> inputs;
   sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (auto linear = dyn_cast<LinearOp>(op)) {
-      types.push_back(linear.getWeight().getType());
+    if (auto linear = dyn_cast<LinearOp>(op))
       inputs.push_back(dyn_cast<QuantizedType>(linear.getInput().getType()));
-    } else if (auto embedding = dyn_cast<EmbeddingOp>(op)) {
-      types.push_back(embedding.getTable().getType());
+    else if (isa<EmbeddingOp>(op))
       inputs.push_back({});
-    }
   });
   if (types.size() != layers.size())
     return module.emitError() << "the chain of methods adds or removes layers, "
@@ -206,6 +224,54 @@ LogicalResult DryRun::quantize(StringRef chain) {
   return replaceWeights(**sketch);
 }
 
+FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
+                                                 int64_t bits) {
+  auto sketch = makeSketch();
+  if (failed(sketch))
+    return failure();
+  Builder b(module.getContext());
+  (**sketch).walk([&](LinearOp layer) {
+    if (layer.getName() != kHeadName)
+      layer->setAttr(kBitsAttr, b.getI64IntegerAttr(bits));
+  });
+  if (failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
+    return failure();
+  SmallVector<int64_t> bytes;
+  for (auto [layer, type] : llvm::zip_equal(layers, getWeightTypes(**sketch))) {
+    int64_t &sum = bytes.emplace_back(0);
+    auto sketched = dyn_cast<QuantizedType>(type);
+    if (!sketched || !isa<LinearOp>(layer.op))
+      continue;
+    auto shape = cast<ShapedType>(layer.source.getType()).getShape();
+    auto format = cast<WeightFormatInterface>(sketched.getFormat());
+    for (const WeightComponent &component :
+         format.getComponents(shape[0], shape[1]))
+      sum += getTensorBytes(component.type).value_or(0);
+  }
+  return bytes;
+}
+
+LogicalResult DryRun::setWidths(StringRef chain) {
+  collectLayers();
+  std::vector<SmallVector<int64_t>> widths(layers.size());
+  for (int64_t bits = 2; bits <= 8; ++bits) {
+    FailureOr<SmallVector<int64_t>> bytes = getBytes(chain, bits);
+    if (failed(bytes))
+      return failure();
+    for (auto [own, each] : llvm::zip_equal(widths, *bytes))
+      own.push_back(each);
+  }
+  Builder b(module.getContext());
+  for (auto [layer, own] : llvm::zip_equal(layers, widths))
+    if (own.front() && cast<LinearOp>(layer.op).getName() != kHeadName)
+      layer.op->setAttr(kWidthsAttr, b.getDenseI64ArrayAttr(own));
+  return success();
+}
+
+LogicalResult llq::measureWidths(ModuleOp module, StringRef chain) {
+  return DryRun(module).setWidths(chain);
+}
+
 uint64_t DryRun::getHeldBytes() {
   uint64_t bytes = 0;
   llvm::DenseSet<Attribute> seen;
@@ -236,6 +302,7 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   }
   CompileOptions rest = options;
   rest.quantize.clear();
+  rest.fit.clear();
   llvm::Expected<std::string> pipeline = buildPipeline(rest);
   if (!pipeline)
     return pipeline.takeError();

@@ -129,6 +129,7 @@ void LayerRewriter::replace(const SelectedWeight &selected,
     each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.
     each.op->removeAttr(kStatsAttr);
+    each.op->removeAttr(kBitsAttr);
   }
   for (Operation *source : llvm::make_first_range(replacements))
     if (source->use_empty())

@@ -128,6 +128,8 @@ llq::selectWeights(ModuleOp module, const WeightOptions &options,
     int64_t wanted = isa<EmbeddingOp>(use.op) ? options.embeddingBits
                      : use.name == kHeadName  ? options.headBits
                                               : options.grid.bits;
+    if (auto allocated = use.op->getAttrOfType<IntegerAttr>(kBitsAttr))
+      wanted = allocated.getInt();
     bits.push_back(chosen ? wanted : 0);
   }
   if (failed(only.checkAllMatched(emitError)) ||

@@ -57,6 +57,11 @@ static cl::opt<uint64_t> seed("seed",
                               cl::value_desc("n"), cl::init(0),
                               cl::cat(category));
 static cl::opt<std::string>
+    fit("fit",
+        cl::desc("Choose the bits of each layer for a size: bits per weight "
+                 "(3.25) or bytes of the file (120MB)"),
+        cl::value_desc("size"), cl::cat(category));
+static cl::opt<std::string>
     cache("cache",
           cl::desc("Folder that keeps statistics for other methods and widths"),
           cl::value_desc("folder"), cl::cat(category));
@@ -262,8 +267,10 @@ static std::optional<int> checkUsage(Tool &tool,
                                      const cl::opt<unsigned> &threads) {
   if (auto status = tool.refuseEmpty(
           {&output, &quantize, &calibration, &accuracy, &kvCache, &target,
-           &shape, &tokenizer, &config, &cache, &reportFile}))
+           &shape, &tokenizer, &config, &cache, &reportFile, &fit}))
     return status;
+  if (!fit.empty() && (calibration.empty() || quantize.empty()))
+    return tool.fail("--fit goes with --quantize and --calibration", kUsage);
   if (calibration.empty() && (!cache.empty() || resume))
     return tool.fail("--cache and --resume go with --calibration", kUsage);
   if (input.empty() == shape.empty())
@@ -304,6 +311,7 @@ int main(int argc, char **argv) {
   CompileOptions options;
   options.output = output;
   options.quantize = quantize;
+  options.fit = fit;
   options.calibration = {calibration, samples, length, seed, cache, {}};
   options.resume = resume;
   options.accuracy = accuracy;

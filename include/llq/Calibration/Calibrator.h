@@ -86,6 +86,11 @@ public:
   /// the site's first layer.
   mlir::LogicalResult visitInputs(Visit visit);
 
+  /// Calls `visit` for `value`, which lies behind the present place, as the
+  /// model computes it from there with the weights that it has now. The place
+  /// stays. Emits an error at the site's first layer.
+  mlir::LogicalResult evaluate(mlir::Value value, Visit visit);
+
   /// Of the site where the model stands.
   LinearOp getLayer() const;
   int64_t getInputColumns() const;

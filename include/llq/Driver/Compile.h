@@ -15,6 +15,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
 
 namespace llq {
@@ -23,6 +24,12 @@ struct CompileOptions {
   std::string output;
   /// Chain of methods, e.g. `rtn(bits=4,group-size=128)`; empty: none.
   std::string quantize;
+  /// The size to choose the layers' bits for: `3.25` bits per weight on average
+  /// over the decoder blocks, or bytes of the file as `120MB`, `1.5GiB`; empty:
+  /// as the chain says.
+  std::string fit;
+  /// Of these, those for the layers of the decoder blocks, once they are known.
+  std::optional<int64_t> fitBytes;
   /// Samples for the methods of the chain; no file: none.
   SampleOptions calibration;
   /// `exact`, `int8`, or empty: int8 for layers of at most 8 bits.

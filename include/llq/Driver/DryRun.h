@@ -32,6 +32,11 @@ struct CompilePlan {
 llvm::Expected<CompilePlan> planCompile(mlir::ModuleOp module,
                                         const CompileOptions &options);
 
+/// Puts on every linear layer that `chain`, passes as text, quantizes the bytes
+/// that its weight takes at 2, 3, ... 8 bits, as `llq.widths`. Errors are
+/// diagnostics.
+mlir::LogicalResult measureWidths(mlir::ModuleOp module, llvm::StringRef chain);
+
 } // namespace llq
 
 #endif // LLQ_DRIVER_DRYRUN_H

@@ -120,6 +120,47 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
 // Accuracy
 //===----------------------------------------------------------------------===//
 
+def AllocateBitsPass : Pass<"llq-allocate-bits", "::mlir::ModuleOp"> {
+  let summary = "Choose the bits of each layer for a total size";
+  let description = [{
+    Measures for every linear layer of the decoder blocks what it costs to quantize
+    this layer alone: the mean Kullback-Leibler divergence of the next token's
+    distribution from that of the model as it is, over the first `probe-tokens`
+    tokens of the calibration samples, with the layer's weight rounded to
+    `probe-bits`. The cost of other widths follows from the error that each makes at
+    the layer's output for the same tokens. Then widths are raised where a byte buys
+    most, until the budget is spent (the lower convex hull of each layer's costs, as
+    in optimal allocation by Lagrange multipliers).
+
+    The result is `llq.bits` on each layer, which the method that follows takes in
+    place of its `bits`. The budget is `bits-per-weight` on average over the layers,
+    scales and zero points included, or `bytes` for all of them. What a width takes
+    is `llq.widths` of the layer (llq-compile --fit finds it out for any chain of
+    methods) or that of a uniform format with an integer zero point for each group.
+
+    ```mlir
+    // llq-opt --llq-load-calibration=... --llq-allocate-bits='bits-per-weight=3.25 group-size=64' --llq-quantize-gptq='group-size=64'
+    %y = llq.linear "layers.0.mlp.up_proj" %x, %w {llq.bits = 3 : i64} : ...
+    ```
+  }];
+  let options = [
+    Option<"bitsPerWeight", "bits-per-weight", "double", "0",
+      "Bits per weight on average">,
+    Option<"bytes", "bytes", "int64_t", "0",
+      "Bytes of all layers, in place of bits-per-weight">,
+    Option<"groupSize", "group-size", "::llq::BoundedInt<0>", "128",
+      "Weights along K that share a scale; 0 is one group per output row">,
+    Option<"minBits", "min-bits", "::llq::BoundedInt<2, 8>", "2",
+      "Least bits of a layer">,
+    Option<"maxBits", "max-bits", "::llq::BoundedInt<2, 8>", "8",
+      "Most bits of a layer">,
+    Option<"probeBits", "probe-bits", "::llq::BoundedInt<2, 8>", "3",
+      "Bits at which the divergence is measured">,
+    Option<"probeTokens", "probe-tokens", "::llq::BoundedInt<2, 65536>", "256",
+      "Tokens that it is measured on">,
+  ];
+}
+
 def SetAccuracyPass : Pass<"llq-set-accuracy", "::mlir::ModuleOp"> {
   let summary = "Choose between exact and int8 activations";
   let description = [{
