@@ -8,6 +8,7 @@
 #include "PythonRandom.h"
 
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Support/JSON.h"
 #include "llq/Support/WeightBlob.h"
 #include "llq/Support/WeightData.h"
 #include "llqrt/Tokenizer.h"
@@ -15,7 +16,6 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SHA256.h"
@@ -121,7 +121,7 @@ llvm::Error SampleReader::readJSONLines(std::vector<Sequence> &samples,
     auto where = [&](const Twine &what) {
       return makeError("line " + Twine(line) + ": " + what);
     };
-    llvm::Expected<llvm::json::Value> value = llvm::json::parse(row);
+    llvm::Expected<llvm::json::Value> value = parseJSON(row);
     if (!value)
       return where("no JSON: " + llvm::toString(value.takeError()));
     llvm::json::Object *object = value->getAsObject();
@@ -210,13 +210,15 @@ llvm::Expected<std::vector<Sequence>> SampleReader::read() {
   return samples;
 }
 
-llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
+llvm::Error llq::checkSampleOptions(ModuleOp module,
+                                    const SampleOptions &options) {
   if (options.samples < 1 || options.length < 1 ||
       options.length > kMaxLength ||
       options.samples > kMaxTokens / options.length)
     return llvm::createStringError(
-        "samples and length need to be at least 1 and " +
-        std::to_string(kMaxTokens) + " tokens in all at most");
+        "samples and length need to be at least 1, a sample at most " +
+        std::to_string(kMaxLength) + " tokens and all of them " +
+        std::to_string(kMaxTokens));
   auto architecture =
       module->getAttrOfType<ArchitectureAttr>(kArchitectureAttr);
   if (architecture && options.length > architecture.getContextLength())
@@ -225,6 +227,12 @@ llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
         " tokens are longer than the model's context of " +
         std::to_string(architecture.getContextLength()) +
         ": give a smaller length");
+  return llvm::Error::success();
+}
+
+llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
+  if (llvm::Error error = checkSampleOptions(module, options))
+    return error;
   auto buffer = llvm::MemoryBuffer::getFile(options.file, /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)

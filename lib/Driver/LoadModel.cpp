@@ -10,6 +10,7 @@
 #include "llq/Conversion/Passes.h"
 #include "llq/Import/ONNX.h"
 #include "llq/Support/CapturedErrors.h"
+#include "llq/Support/JSON.h"
 #include "llq/Support/SHA256.h"
 #include "llqrt/Tokenizer.h"
 
@@ -22,7 +23,6 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
@@ -135,22 +135,6 @@ static std::string findTokenizer(StringRef path) {
   return {};
 }
 
-/// Whether brackets in `text` may go deeper than any configuration: those in
-/// strings count too, which are few.
-static bool isNestedTooDeeply(StringRef text) {
-  constexpr int64_t deepest = 1000;
-  int64_t depth = 0;
-  for (char c : text) {
-    if (c == '[' || c == '{') {
-      if (++depth > deepest)
-        return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 /// The text of config.json: that of `options`, or the one beside the model.
 /// Empty if there is none.
 static FailureOr<std::string>
@@ -167,11 +151,7 @@ readConfig(StringRef path, const LoadOptions &options, MLIRContext *context) {
   if (!buffer)
     return emitError(UnknownLoc::get(context))
            << "cannot read " << file << ": " << buffer.getError().message();
-  // LLVM's parser goes one call deeper with each level.
-  if (isNestedTooDeeply((*buffer)->getBuffer()))
-    return emitError(UnknownLoc::get(context))
-           << file << " is nested too deeply: no configuration of a model is";
-  auto parsed = llvm::json::parse((*buffer)->getBuffer());
+  auto parsed = parseJSON((*buffer)->getBuffer());
   if (!parsed) {
     return emitError(UnknownLoc::get(context))
            << file << " is not JSON: " << llvm::toString(parsed.takeError());

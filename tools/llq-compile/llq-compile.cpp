@@ -354,6 +354,9 @@ int main(int argc, char **argv) {
     if (auto status = tool.checkOutput(output, getWeightFiles(*module)))
       return *status;
   }
+  if (!options.calibration.file.empty())
+    if (llvm::Error error = checkSampleOptions(*module, options.calibration))
+      return tool.fail(llvm::toString(std::move(error)), kUsage);
   double importSeconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();

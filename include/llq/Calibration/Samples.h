@@ -35,6 +35,11 @@ struct SampleOptions {
   std::string statistics = {}, checkpoints = {};
 };
 
+/// What is wrong with the numbers of `options` for the model in `module`,
+/// before any look at the file.
+llvm::Error checkSampleOptions(mlir::ModuleOp module,
+                               const SampleOptions &options);
+
 /// Reads `options.file` and puts its samples into `module` as
 /// `llq.calibration`. Text is tokenized once, without special tokens, by the
 /// tokenizer of the module; samples begin at places drawn by Python's
