@@ -13,6 +13,7 @@
 
 #include "llvm/Support/MathExtras.h"
 
+#include <cstring>
 #include <mutex>
 
 using namespace mlir;
@@ -20,7 +21,8 @@ using namespace llq;
 
 namespace {
 
-/// One weight, ready to give any of its tiles.
+/// One weight, ready to give any of its tiles. A number that is not finite is
+/// an error: the model would say nothing but NaN.
 class PartPacker {
 public:
   static llvm::Expected<PartPacker> create(WeightPartAttr part,
@@ -43,6 +45,27 @@ private:
 };
 
 } // namespace
+
+/// Whether no element of `bytes` is NaN or infinite: those have all bits of the
+/// exponent set. Integers always are.
+static bool allFinite(ArrayRef<char> bytes, Type type) {
+  auto check = [&]<typename T>(T exponent) {
+    bool finite = true;
+    for (size_t at = 0; at + sizeof(T) <= bytes.size(); at += sizeof(T)) {
+      T bits;
+      std::memcpy(&bits, bytes.data() + at, sizeof(T));
+      finite &= (bits & exponent) != exponent;
+    }
+    return finite;
+  };
+  if (type.isF32())
+    return check(uint32_t(0x7f800000));
+  if (type.isF16())
+    return check(uint16_t(0x7c00));
+  if (type.isBF16())
+    return check(uint16_t(0x7f80));
+  return true;
+}
 
 llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
                                               WeightReader &reader) {
@@ -67,6 +90,9 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
           part.getComponents().getAs<TypedAttr>(component.name));
       if (!bytes)
         return bytes.takeError();
+      if (!allFinite(*bytes, component.type.getElementType()))
+        return llvm::createStringError("has " + component.name.str() +
+                                       " that are not finite");
       packer.components.push_back(*bytes);
     }
   }
@@ -81,8 +107,18 @@ llvm::Error PartPacker::pack(int64_t index, char *out) {
   if (rowBegin >= rows)
     return llvm::Error::success();
   // Columns of 16 elements in the source type, bits unchanged.
-  if (values)
-    return reader->copyColumns(values, rowBegin, rowEnd, kTileRows, out);
+  if (values) {
+    if (llvm::Error error =
+            reader->copyColumns(values, rowBegin, rowEnd, kTileRows, out))
+      return error;
+    Type type = cast<RankedTensorType>(values.getType()).getElementType();
+    if (allFinite({out, size_t(tileBytes)}, type))
+      return llvm::Error::success();
+    std::vector<float> rows((rowEnd - rowBegin) * columns);
+    if (llvm::Error error = reader->readRows(values, rowBegin, rowEnd, rows))
+      return error;
+    return verifyFinite(rows, rowBegin, columns);
+  }
   layout.packTile(components, rows, columns, rowBegin, out);
   return llvm::Error::success();
 }
@@ -143,6 +179,8 @@ llvm::Error WeightPacker::writeVectors(PaddedVectorAttr vectors, Sink sink) {
       if (!read)
         return read.takeError();
       floats = std::move(*read);
+      if (llvm::Error error = verifyFinite(floats, 0, floats.size()))
+        return error;
     }
     floats.resize(llvm::alignTo(floats.size(), vectors.getPadding()));
     if (llvm::Error e = sink({reinterpret_cast<const char *>(floats.data()),

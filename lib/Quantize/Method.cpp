@@ -40,20 +40,7 @@ llvm::Error LinearLayer::readRows(int64_t begin, int64_t end,
                                   MutableArrayRef<float> out) const {
   if (llvm::Error error = reader.readRows(weight, begin, end, out))
     return error;
-  // Magnitudes order like their bits, and infinity is below every NaN.
-  constexpr uint32_t infinity = 0x7f800000;
-  uint32_t largest = 0;
-  for (float value : out)
-    largest = std::max(largest, std::bit_cast<uint32_t>(std::fabs(value)));
-  if (largest < infinity)
-    return llvm::Error::success();
-  int64_t index =
-      llvm::find_if_not(out, [](float v) { return std::isfinite(v); }) -
-      out.begin();
-  return llvm::createStringError(
-      "has weight %f in row %lld, column %lld, weights need to be finite",
-      double(out[index]), static_cast<long long>(begin + index / getColumns()),
-      static_cast<long long>(index % getColumns()));
+  return verifyFinite(out, begin, getColumns());
 }
 
 InFlightDiagnostic LinearLayer::emitError() const {

@@ -11,6 +11,8 @@
 #include "llvm/Support/CheckedArithmetic.h"
 #include "llvm/Support/FormatVariadic.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -349,6 +351,25 @@ llvm::Error WeightReader::readRows(Value weight, int64_t rowBegin,
       .dequantizeRows(*components, type.getRows(), type.getColumns(), rowBegin,
                       rowEnd, out.data());
   return llvm::Error::success();
+}
+
+llvm::Error llq::verifyFinite(ArrayRef<float> values, int64_t firstRow,
+                              int64_t columns) {
+  // Magnitudes order like their bits, and infinity is below every NaN.
+  constexpr uint32_t infinity = 0x7f800000;
+  uint32_t largest = 0;
+  for (float value : values)
+    largest = std::max(largest, std::bit_cast<uint32_t>(std::fabs(value)));
+  if (largest < infinity)
+    return llvm::Error::success();
+  const float *found =
+      llvm::find_if_not(values, [](float v) { return std::isfinite(v); });
+  int64_t index = found - values.begin();
+  return llvm::createStringError(
+      "has weight %f in row %lld, column %lld, weights need to be finite",
+      std::isnan(*found) ? std::fabs(double(*found)) : double(*found),
+      static_cast<long long>(firstRow + index / columns),
+      static_cast<long long>(index % columns));
 }
 
 llvm::Expected<std::vector<float>> WeightReader::readAll(TypedAttr weight) {

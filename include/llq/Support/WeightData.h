@@ -86,6 +86,11 @@ private:
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> files;
 };
 
+/// An error that names the first of `values`, whole rows of `columns` numbers
+/// from row `firstRow` on, that is not finite.
+llvm::Error verifyFinite(llvm::ArrayRef<float> values, int64_t firstRow,
+                         int64_t columns);
+
 /// Bytes that the elements of `type` need in row-major order, or nullopt if
 /// the shape is not static, elements are not whole bytes, or 63 bits do not
 /// suffice.

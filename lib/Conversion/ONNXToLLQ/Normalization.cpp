@@ -153,6 +153,11 @@ Result<Slice> Evaluator::getWeightedNorm(const Activation &value,
       return Error{full.message()};
     const float *data = full->data<float>();
     std::copy_n(data, width, weight.begin());
+    for (auto [channel, number] : llvm::enumerate(weight))
+      if (!std::isfinite(number))
+        return Error{"weights channel " + std::to_string(channel) +
+                     " of normalized activations by " +
+                     (std::isnan(number) ? "nan" : "infinity")};
     for (int64_t i = width; i < full->numElements(); ++i)
       if (data[i] != weight[i % width])
         return Error{"weights normalized activations differently for different "

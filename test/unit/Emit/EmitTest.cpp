@@ -18,6 +18,7 @@
 #include <fstream>
 #include <gtest/gtest.h>
 #include <iterator>
+#include <limits>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -210,6 +211,21 @@ TEST_F(Emit, WeightsThatCannotBeRead) {
   fs::remove(program->externalPath);
   expectError(*module,
               "weight layers.0.mlp.down_proj: cannot read weight file");
+}
+
+TEST_F(Emit, NumbersThatAreNotFinite) {
+  program->norm[3] = std::numeric_limits<float>::quiet_NaN();
+  expectError("has weight nan in row 0, column 3, weights need to be finite");
+  program->norm[3] = 1;
+  // The last element of the table, in the last tile, as infinity in f16.
+  std::vector<char> &table = program->table.components[0];
+  table[table.size() - 1] = 0x7c;
+  table[table.size() - 2] = 0;
+  expectError("weight embed_tokens: has weight inf in row 19999, column 39, "
+              "weights need to be finite");
+  table[table.size() - 1] = 0;
+  program->up.components[1][1] = 0x7e;
+  expectError("has scales that are not finite");
 }
 
 TEST_F(Emit, ElidedWeight) {
