@@ -12,6 +12,7 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -48,6 +49,7 @@ double llq::numerics::awqCost(std::span<const SiteLayer> layers,
   const int64_t columns = metric.channels();
   assert(static_cast<int64_t>(scales.size()) == columns);
   double sum = 0;
+  std::atomic<bool> overflow = false;
   for (const SiteLayer &layer : layers) {
     std::vector<double> costs(layer.rows);
     pool.parallelFor(0, layer.rows, kStrip, [&](int64_t first, int64_t last) {
@@ -58,7 +60,8 @@ double llq::numerics::awqCost(std::span<const SiteLayer> layers,
         float *row = delta.data() + (r - first) * columns;
         for (int64_t k = 0; k != columns; ++k)
           row[k] = source[k] * scales[k];
-        roundRow(row, columns, grid, codes);
+        if (!roundRow(row, columns, grid, codes))
+          overflow = true;
         for (int64_t k = 0; k != columns; ++k)
           row[k] = row[k] / scales[k] - source[k];
       }
@@ -66,7 +69,7 @@ double llq::numerics::awqCost(std::span<const SiteLayer> layers,
     });
     sum = std::accumulate(costs.begin(), costs.end(), sum);
   }
-  return sum;
+  return overflow ? std::numeric_limits<double>::infinity() : sum;
 }
 
 AWQScales llq::numerics::searchAWQScales(
@@ -153,7 +156,8 @@ void llq::numerics::searchAWQClip(const float *weights, int64_t rows,
           float *row = delta.data() + (r - first) * size;
           for (int64_t k = 0; k != size; ++k)
             row[k] = std::clamp(source[k], -bound, bound);
-          roundRow(row, size, grid, codes);
+          [[maybe_unused]] bool finite = roundRow(row, size, grid, codes);
+          assert(finite && "clamping keeps weights finite");
           for (int64_t k = 0; k != size; ++k) {
             row[k] -= source[k];
             if (!scales.empty())

@@ -1,7 +1,7 @@
-//===- GroupRange.h - The range that a grid covers --------------*- C++ -*-===//
+//===- GroupRange.h - Groups, their ranges and their grids ------*- C++ -*-===//
 //
-// The step between a group's weights and its grid, shared by the plain choice
-// of a grid and by the clip search, which tries smaller ranges.
+// The steps between a matrix and the grids of its groups, shared by all that
+// choose grids: the walk over groups, the range of one, the grid of a range.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -12,6 +12,8 @@
 
 #include "llq/Numerics/UniformGrid.h"
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace llq::numerics {
@@ -45,6 +47,46 @@ GroupGrid gridOfRange(GroupRange range, const UniformGridOptions &options);
 GroupGrid searchClip(std::span<const float> group, GroupRange range,
                      const UniformGridOptions &options,
                      std::vector<float> &scratch);
+
+/// The grid that `options` give `group`. Nothing if a weight is not finite.
+std::optional<GroupGrid> findGrid(std::span<const float> group,
+                                  const UniformGridOptions &options,
+                                  std::vector<float> &scratch);
+
+/// A group of a matrix. `at` is the place of its first weight in the matrix,
+/// `index` that of its scale.
+struct RowGroup {
+  std::span<const float> weights;
+  int64_t column, at, index;
+};
+
+/// Calls quantize(RowGroup) for the groups of weights[rows, columns] in order.
+/// It returns false for a group with a weight that is not finite; that weight
+/// ends the walk and is returned.
+template <typename Quantize>
+std::optional<NonFiniteWeight>
+quantizeGroups(const float *weights, int64_t rows, int64_t columns,
+               const UniformGridOptions &options, Quantize quantize) {
+  const int64_t length = options.groupLength(columns);
+  int64_t index = 0;
+  for (int64_t row = 0; row != rows; ++row)
+    for (int64_t column = 0; column < columns; column += length, ++index) {
+      const int64_t at = row * columns + column;
+      const size_t size = std::min(length, columns - column);
+      std::span<const float> group(weights + at, size);
+      if (quantize(RowGroup{group, column, at, index}))
+        continue;
+      auto bad = std::find_if(group.begin(), group.end(),
+                              [](float v) { return !std::isfinite(v); });
+      return NonFiniteWeight{row, column + (bad - group.begin()), *bad};
+    }
+  return std::nullopt;
+}
+
+inline bool allFinite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(),
+                     [](float v) { return std::isfinite(v); });
+}
 
 } // namespace llq::numerics
 

@@ -175,21 +175,15 @@ llq::numerics::quantizeHQQ(const float *weights, int64_t rows, int64_t columns,
                            const FloatZeroRows &result) {
   assert(options.grid.isValid() && rows >= 0 && columns >= 0);
   assert(options.power > 0 && options.power < 1 && options.beta > 0);
-  const int64_t length = options.grid.groupLength(columns);
-  int64_t groupIndex = 0;
-  for (int64_t row = 0; row != rows; ++row)
-    for (int64_t column = 0; column < columns; column += length, ++groupIndex) {
-      const int64_t at = row * columns + column;
-      const size_t size = std::min(length, columns - column);
-      std::span<const float> group(weights + at, size);
-      auto bad = std::find_if(group.begin(), group.end(),
-                              [](float v) { return !std::isfinite(v); });
-      if (bad != group.end())
-        return NonFiniteWeight{row, column + (bad - group.begin()), *bad};
-      FloatZeroGrid grid = storedGrid(group, options);
-      quantizeGroup(group, grid, options.grid, {result.codes + at, size});
-      result.scales[groupIndex] = grid.scale;
-      result.zeros[groupIndex] = grid.zero;
-    }
-  return std::nullopt;
+  return quantizeGroups(
+      weights, rows, columns, options.grid, [&](const RowGroup &group) {
+        if (!allFinite(group.weights))
+          return false;
+        FloatZeroGrid grid = storedGrid(group.weights, options);
+        quantizeGroup(group.weights, grid, options.grid,
+                      {result.codes + group.at, group.weights.size()});
+        result.scales[group.index] = grid.scale;
+        result.zeros[group.index] = grid.zero;
+        return true;
+      });
 }

@@ -220,28 +220,24 @@ std::optional<NonFiniteWeight> llq::numerics::quantizeRowsByImportance(
   assert(options.isValid() && rows >= 0 && columns >= 0);
   assert(importance.empty() ||
          static_cast<int64_t>(importance.size()) == columns);
-  const int64_t length = options.groupLength(columns);
-  std::vector<float> omega(length);
-  int64_t groupIndex = 0;
-  for (int64_t row = 0; row != rows; ++row)
-    for (int64_t column = 0; column < columns; column += length, ++groupIndex) {
-      const int64_t at = row * columns + column;
-      const size_t size = std::min(length, columns - column);
-      std::span<const float> group(weights + at, size);
-      auto bad = std::find_if(group.begin(), group.end(),
-                              [](float v) { return !std::isfinite(v); });
-      if (bad != group.end())
-        return NonFiniteWeight{row, column + (bad - group.begin()), *bad};
-      std::span<float> groupOmega(omega.data(), size);
-      importanceWeights(group,
-                        importance.empty() ? importance
-                                           : importance.subspan(column, size),
-                        groupOmega);
-      GroupGrid grid = chooseWeightedGrid(group, groupOmega, options);
-      quantizeGroup(group, grid, options, {result.codes + at, size});
-      result.scales[groupIndex] = grid.scale;
-      if (options.storesZeros())
-        result.zeros[groupIndex] = static_cast<uint8_t>(grid.zero);
-    }
-  return std::nullopt;
+  std::vector<float> omega(options.groupLength(columns));
+  return quantizeGroups(
+      weights, rows, columns, options, [&](const RowGroup &group) {
+        if (!allFinite(group.weights))
+          return false;
+        const size_t size = group.weights.size();
+        std::span<float> groupOmega(omega.data(), size);
+        importanceWeights(group.weights,
+                          importance.empty()
+                              ? importance
+                              : importance.subspan(group.column, size),
+                          groupOmega);
+        GroupGrid grid = chooseWeightedGrid(group.weights, groupOmega, options);
+        quantizeGroup(group.weights, grid, options,
+                      {result.codes + group.at, size});
+        result.scales[group.index] = grid.scale;
+        if (options.storesZeros())
+          result.zeros[group.index] = static_cast<uint8_t>(grid.zero);
+        return true;
+      });
 }

@@ -11,8 +11,10 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 using namespace llq;
@@ -20,6 +22,8 @@ using namespace llq::numerics;
 
 /// Keeps factors and what they are made of from zero.
 static constexpr double kFloor = 1e-5;
+/// Of the mean of a site's maxima: what a channel is taken for at least.
+static constexpr double kLeastShare = 0.01;
 
 void llq::numerics::addColumnMaxima(const float *weights, int64_t rows,
                                     std::span<float> maxima) {
@@ -29,18 +33,25 @@ void llq::numerics::addColumnMaxima(const float *weights, int64_t rows,
       maxima[k] = std::max(maxima[k], std::fabs(weights[r * columns + k]));
 }
 
+double llq::numerics::leastActivationMax(std::span<const float> activationMax) {
+  return kLeastShare *
+         std::accumulate(activationMax.begin(), activationMax.end(), 0.0) /
+         static_cast<double>(activationMax.size());
+}
+
 std::vector<float>
 llq::numerics::smoothingFactors(std::span<const float> activationMax,
                                 std::span<const float> weightMax,
                                 double alpha) {
   assert(activationMax.size() == weightMax.size() && alpha >= 0 && alpha <= 1);
   std::vector<float> factors(activationMax.size(), 1.0f);
+  const double least = leastActivationMax(activationMax);
   for (size_t k = 0; k != factors.size(); ++k) {
     if (activationMax[k] == 0)
       continue;
+    const double input = std::max(double(activationMax[k]), least);
     const double weight = std::max(double(weightMax[k]), kFloor);
-    const double factor =
-        std::pow(double(activationMax[k]), alpha) / std::pow(weight, 1 - alpha);
+    const double factor = std::pow(input, alpha) / std::pow(weight, 1 - alpha);
     factors[k] = static_cast<float>(std::max(factor, kFloor));
   }
   return factors;
@@ -106,6 +117,7 @@ double llq::numerics::smoothingCost(std::span<const SiteLayer> layers,
   const std::vector<float> rounded =
       roundedInputs(x, activationMax, factors, activations);
   double sum = 0;
+  std::atomic<bool> overflow = false;
   for (const SiteLayer &layer : layers) {
     std::vector<double> costs((layer.rows + kRows - 1) / kRows);
     pool.parallelFor(0, layer.rows, kRows, [&](int64_t first, int64_t last) {
@@ -117,7 +129,8 @@ double llq::numerics::smoothingCost(std::span<const SiteLayer> layers,
       for (int64_t r = 0; r != rows; ++r) {
         for (int64_t k = 0; k != columns; ++k)
           strip[r * columns + k] *= factors[k];
-        roundRow(&strip[r * columns], columns, grid, codes);
+        if (!roundRow(&strip[r * columns], columns, grid, codes))
+          overflow = true;
       }
       blas::multiplyTransposed(tokens, rows, columns, 1.0f, rounded.data(),
                                columns, strip.data(), columns, 0.0f,
@@ -131,5 +144,6 @@ double llq::numerics::smoothingCost(std::span<const SiteLayer> layers,
     });
     sum = std::accumulate(costs.begin(), costs.end(), sum);
   }
-  return sum / static_cast<double>(tokens);
+  return overflow ? std::numeric_limits<double>::infinity()
+                  : sum / static_cast<double>(tokens);
 }

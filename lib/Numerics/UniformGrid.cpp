@@ -97,15 +97,25 @@ GroupGrid llq::numerics::gridOfRange(GroupRange range,
   return {scale, static_cast<int32_t>(zero)};
 }
 
+std::optional<GroupGrid>
+llq::numerics::findGrid(std::span<const float> group,
+                        const UniformGridOptions &options,
+                        std::vector<float> &scratch) {
+  std::optional<GroupRange> range = groupRange(group, options.scheme);
+  if (!range)
+    return std::nullopt;
+  return options.clip == ClipSearch::None
+             ? gridOfRange(*range, options)
+             : searchClip(group, *range, options, scratch);
+}
+
 GroupGrid llq::numerics::chooseGrid(std::span<const float> group,
                                     const UniformGridOptions &options) {
   assert(options.isValid());
-  std::optional<GroupRange> range = groupRange(group, options.scheme);
-  assert(range && "weights must be finite");
-  if (options.clip == ClipSearch::None)
-    return gridOfRange(*range, options);
   std::vector<float> scratch;
-  return searchClip(group, *range, options, scratch);
+  std::optional<GroupGrid> grid = findGrid(group, options, scratch);
+  assert(grid && "weights must be finite");
+  return *grid;
 }
 
 void llq::numerics::quantizeGroup(std::span<const float> group, GroupGrid grid,
@@ -157,30 +167,20 @@ llq::numerics::quantizeRows(const float *weights, int64_t rows, int64_t columns,
                             const UniformRows &result) {
   assert(options.isValid() && rows >= 0 && columns >= 0);
   assert((result.zeros || !options.storesZeros()) && "no room for zero points");
-  const int64_t length = options.groupLength(columns);
   std::vector<float> scratch;
-  int64_t groupIndex = 0;
-  for (int64_t row = 0; row != rows; ++row) {
-    for (int64_t column = 0; column < columns; column += length, ++groupIndex) {
-      const int64_t at = row * columns + column;
-      const size_t size = std::min(length, columns - column);
-      std::span<const float> group(weights + at, size);
-      std::optional<GroupRange> range = groupRange(group, options.scheme);
-      if (!range) {
-        auto *bad = std::find_if(group.data(), group.data() + size,
-                                 [](float v) { return !std::isfinite(v); });
-        return NonFiniteWeight{row, column + (bad - group.data()), *bad};
-      }
-      GroupGrid grid = options.clip == ClipSearch::None
-                           ? gridOfRange(*range, options)
-                           : searchClip(group, *range, options, scratch);
-      quantizeGroup(group, grid, options, {result.codes + at, size});
-      result.scales[groupIndex] = grid.scale;
-      if (options.storesZeros())
-        result.zeros[groupIndex] = static_cast<uint8_t>(grid.zero);
-    }
-  }
-  return std::nullopt;
+  return quantizeGroups(
+      weights, rows, columns, options, [&](const RowGroup &group) {
+        std::optional<GroupGrid> grid =
+            findGrid(group.weights, options, scratch);
+        if (!grid)
+          return false;
+        quantizeGroup(group.weights, *grid, options,
+                      {result.codes + group.at, group.weights.size()});
+        result.scales[group.index] = grid->scale;
+        if (options.storesZeros())
+          result.zeros[group.index] = static_cast<uint8_t>(grid->zero);
+        return true;
+      });
 }
 
 void llq::numerics::dequantizeRows(const uint8_t *codes, const float *scales,

@@ -25,6 +25,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 
+#include <cmath>
 #include <map>
 
 using namespace mlir;
@@ -236,9 +237,14 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
         return numerics::awqCost(layers, repeat(scales), metric, options.grid,
                                  pool);
       });
-  double cost = *llvm::min_element(best.costs);
+  double plain = best.costs[0];
+  if (!std::isfinite(plain))
+    return emitLayerError(site.layers.front())
+           << "has weights and inputs whose products overflow";
   BlockResult::Scales result;
-  result.found = {best.alpha, best.costs[0] > 0 ? cost / best.costs[0] : 1.0};
+  // A cost of zero may come out as a little less.
+  double cost = std::max(0.0, *llvm::min_element(best.costs));
+  result.found = {best.alpha, plain > 0 ? cost / plain : 1.0};
   if (best.alpha > 0)
     result.factors = repeat(best.scales);
   return result;

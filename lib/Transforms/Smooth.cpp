@@ -15,6 +15,8 @@
 
 #include "mlir/IR/Remarks.h"
 
+#include <cmath>
+
 using namespace mlir;
 
 namespace llq {
@@ -42,6 +44,9 @@ private:
   LogicalResult collectInputs();
   FailureOr<numerics::Smoothing> choose(const Site &site,
                                         const InputStatistics &inputs);
+  numerics::Smoothing search(ArrayRef<numerics::SiteLayer> layers,
+                             const InputStatistics &inputs,
+                             ArrayRef<float> weightMax);
 
   ModuleOp module;
   func::FuncOp forward;
@@ -152,6 +157,8 @@ FailureOr<numerics::Smoothing> Smoother::choose(const Site &site,
       if (llvm::Error error =
               reader.readRows(weight, begin, begin + count, block))
         return emitLayerError(layer) << llvm::toString(std::move(error));
+      if (llvm::Error error = verifyFinite(block, begin, columns))
+        return emitLayerError(layer) << llvm::toString(std::move(error));
       numerics::addColumnMaxima(block.data(), count, weightMax);
     }
     if (!strength.alpha) {
@@ -160,12 +167,27 @@ FailureOr<numerics::Smoothing> Smoother::choose(const Site &site,
     }
   }
   reader.release();
-  if (strength.alpha)
-    return numerics::Smoothing{
-        *strength.alpha,
-        numerics::smoothingFactors(inputs.absMax, weightMax, *strength.alpha),
-        {}};
+  numerics::Smoothing result;
+  if (strength.alpha) {
+    result.alpha = *strength.alpha;
+    result.factors =
+        numerics::smoothingFactors(inputs.absMax, weightMax, result.alpha);
+  } else {
+    result = search(layers, inputs, weightMax);
+  }
+  for (auto [k, factor] : llvm::enumerate(result.factors))
+    if (!std::isfinite(weightMax[k] * factor))
+      return emitLayerError(site.layers.front())
+             << "has weights of up to " << weightMax[k] << " in column " << k
+             << " that overflow once they are multiplied by " << factor
+             << ", give a smaller alpha";
+  return result;
+}
 
+/// The strength that costs least on a sample of inputs.
+numerics::Smoothing Smoother::search(ArrayRef<numerics::SiteLayer> layers,
+                                     const InputStatistics &inputs,
+                                     ArrayRef<float> weightMax) {
   numerics::UniformGridOptions grid;
   grid.bits = bits;
   grid.groupSize = 0;
@@ -189,13 +211,18 @@ LogicalResult Smoother::run() {
     if (failed(smoothing) || failed(folder.fold(site, smoothing->factors)))
       return failure();
     LinearOp layer = site.layers.front();
+    double least = numerics::leastActivationMax(statistics.absMax);
     remark::analysis(
         layer.getLoc(),
         remark::RemarkOpts::name("Smoothed").category("llq-smooth"))
         << remark::metric("Layer", layer.getName())
         << remark::metric("Alpha", smoothing->alpha)
         << remark::metric("LargestFactor",
-                          *llvm::max_element(smoothing->factors));
+                          *llvm::max_element(smoothing->factors))
+        << remark::metric("QuietChannels",
+                          llvm::count_if(statistics.absMax, [&](float value) {
+                            return value < least;
+                          }));
   }
   return success();
 }

@@ -48,3 +48,26 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
     }
   }
 #-}
+
+// -----
+
+func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %g = llq.weight dense_resource<norm> : tensor<2xf32>
+  %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x2xf32>, tensor<2xf32>
+  %w = llq.weight dense_resource<large> : tensor<1x2xf32>
+  // expected-error@+1 {{'llq.linear' op "a" has weights and inputs whose products overflow}}
+  %y = llq.linear "a" %n, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<1.0e15> : tensor<2xf32>, mean_abs = dense<1.0e15> : tensor<2xf32>, mean_square = dense<1.0e30> : tensor<2xf32>,
+      second_moment = dense<1.0e30> : tensor<2x2xf32>}}
+    : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      norm: "0x040000000000803F0000803F",
+      // 1e30, 3e29
+      large: "0x04000000CAF249718C567270"
+    }
+  }
+#-}

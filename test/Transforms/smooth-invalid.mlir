@@ -104,3 +104,50 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
     }
   }
 #-}
+
+// -----
+
+func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %g = llq.weight dense_resource<g> : tensor<2xf32>
+  %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x2xf32>, tensor<2xf32>
+  %w = llq.weight dense_resource<large> : tensor<1x2xf32>
+  // expected-error@+1 {{'llq.linear' op "layers.0.self_attn.q_proj" has weights of up to 3.000000e+38 in column 1 that overflow once they are multiplied by}}
+  %y = llq.linear "layers.0.self_attn.q_proj" %n, %w {llq.stats = {
+    tokens = 1 : i64, abs_max = dense<1.0e+10> : tensor<2xf32>,
+    mean_abs = dense<1.0> : tensor<2xf32>, mean_square = dense<1.0> : tensor<2xf32>}}
+    : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      g: "0x040000000000803F0000803F",
+      // 1, 3e38
+      large: "0x040000000000803FE6B1617F"
+    }
+  }
+#-}
+
+// -----
+
+func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %g = llq.weight dense_resource<g> : tensor<2xf32>
+  %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x2xf32>, tensor<2xf32>
+  %w = llq.weight dense_resource<nan> : tensor<1x2xf32>
+  // expected-error@+1 {{'llq.linear' op "layers.0.self_attn.q_proj" has weight nan in row 0, column 1, weights need to be finite}}
+  %y = llq.linear "layers.0.self_attn.q_proj" %n, %w {llq.stats = {
+    tokens = 1 : i64, abs_max = dense<1.0> : tensor<2xf32>,
+    mean_abs = dense<1.0> : tensor<2xf32>, mean_square = dense<1.0> : tensor<2xf32>}}
+    : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      g: "0x040000000000803F0000803F",
+      nan: "0x040000000000803F0000C07F"
+    }
+  }
+#-}

@@ -38,7 +38,7 @@ std::vector<float> awqScales(std::span<const float> meanAbs, double alpha);
 
 /// The cost in `metric` of rounding the layers with columns scaled by `scales`:
 /// sum over layers and rows of |(Q(W diag s) diag 1/s - W) x|^2. Weights are
-/// finite.
+/// finite; infinity if scaled ones are not.
 double awqCost(std::span<const SiteLayer> layers, std::span<const float> scales,
                const OutputMetric &metric, const UniformGridOptions &grid,
                ThreadPool &pool);

@@ -178,11 +178,27 @@ TEST(SmoothQuant, MaximaAtTheEndsAndTheMiddle) {
     EXPECT_NEAR(t[k] / s[k], std::pow(2, 0.7) * std::pow(3, -0.3), 1e-5);
 }
 
-TEST(SmoothQuant, FloorsAndDeadChannels) {
+TEST(SmoothQuant, FloorsAndQuietChannels) {
   EXPECT_EQ(smoothingFactors(Floats{0, 0}, Floats{0, 3}, 0.5), (Floats{1, 1}));
   // The weight's floor: 4^0.5 / 1e-5^0.5.
   EXPECT_NEAR(smoothingFactors(Floats{4}, Floats{0}, 0.5)[0], 632.4555, 1e-2);
   EXPECT_EQ(smoothingFactors(Floats{1e-12f}, Floats{1}, 1.0)[0], 1e-5f);
+  // Nothing is taken for less than a hundredth of the mean, here of 2, but what
+  // is 0.
+  expectNear(
+      smoothingFactors(Floats{4, 1e-30f, 0.015f, 0, 6, 2}, Floats(6, 1), 1.0),
+      {4, 0.02f, 0.02f, 1, 6, 2}, 1e-4f);
+}
+
+TEST(SmoothQuant, OverflowCostsMost) {
+  ThreadPool pool(2);
+  const Floats w = {1e30f, 1, 1, 1}, x = {1, 2}, a = {1, 2};
+  const SiteLayer layer{w.data(), 2};
+  auto cost = [&](const Floats &factors) {
+    return smoothingCost({&layer, 1}, x, a, factors, signedGrid(8), {8, false},
+                         pool);
+  };
+  EXPECT_TRUE(std::isinf(cost({1e10f, 1})));
 }
 
 TEST(ActivationGrid, SumsTimesScalesAreTheProductOfTheRounded) {
