@@ -7,6 +7,7 @@
 #include "llq/Calibration/CollectStatistics.h"
 #include "llq/Numerics/SecondMoment.h"
 
+#include <cmath>
 #include <cstring>
 
 using namespace mlir;
@@ -16,8 +17,11 @@ static llvm::Error makeError(const ActivationRows &rows,
                              const numerics::NonFiniteActivation &found) {
   return llvm::createStringError(
       "sees an input of %f in channel %lld at token %lld of calibration sample "
-      "%lld: the model or the layers quantized in front of it overflow",
-      double(found.value), static_cast<long long>(found.channel),
+      "%lld: the model or the layers quantized in front of it overflow or have "
+      "weights that are not finite",
+      std::isnan(found.value) ? std::fabs(double(found.value))
+                              : double(found.value),
+      static_cast<long long>(found.channel),
       static_cast<long long>(rows.position + found.token),
       static_cast<long long>(rows.sample));
 }
@@ -71,6 +75,10 @@ static LogicalResult accumulate(Calibrator &calibrator,
   });
 }
 
+static InFlightDiagnostic emitLayerError(LinearOp layer) {
+  return layer.emitOpError("\"") << layer.getName() << "\" ";
+}
+
 static void setChannels(const numerics::ChannelStatistics &channels,
                         InputStatistics &result) {
   result.tokens = channels.tokens();
@@ -100,6 +108,12 @@ static FailureOr<InputStatistics> compute(Calibrator &calibrator,
     setChannels(channels, result);
   }
   result.inputs = std::move(sample.inputs);
+  auto isFinite = [](float value) { return std::isfinite(value); };
+  if (!llvm::all_of(result.meanSquare, isFinite) ||
+      !llvm::all_of(result.secondMoment, isFinite))
+    return emitLayerError(calibrator.getLayer())
+           << "sees inputs of up to " << *llvm::max_element(result.absMax)
+           << ", whose squares overflow";
   return result;
 }
 

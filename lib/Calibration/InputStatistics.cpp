@@ -11,6 +11,7 @@
 #include "mlir/IR/Builders.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace llq;
@@ -103,18 +104,75 @@ llvm::Expected<InputStatistics> llq::loadStatistics(DictionaryAttr stored,
   return result;
 }
 
+/// What keeps `values`, one for each channel, from being magnitudes; or empty.
+static std::string checkMagnitudes(ArrayRef<float> values) {
+  const float *found = llvm::find_if(values, [](float v) { return v < 0; });
+  if (found == values.end())
+    return {};
+  return "has a negative number in channel " +
+         std::to_string(found - values.begin());
+}
+
+/// What keeps `matrix` from being a mean of products of inputs; or empty.
+static std::string checkSecondMoment(ArrayRef<float> matrix, int64_t columns) {
+  // Far above what rounding does to sums of products in f32.
+  constexpr float tolerance = 1e-2f;
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  for (int64_t i = 0; i < columns; ++i)
+    for (int64_t j = 0; j <= i; ++j) {
+      float value = matrix[i * columns + j], other = matrix[j * columns + i];
+      float bound = std::sqrt(matrix[i * columns + i]) *
+                    std::sqrt(matrix[j * columns + j]);
+      // False also for the root of a negative number.
+      bool possible = std::fabs(value) <= bound * (1 + tolerance) +
+                                              std::numeric_limits<float>::min();
+      if (possible && std::fabs(value - other) <= tolerance * bound)
+        continue;
+      stream << "is none of real inputs: it has " << value << " in row " << i
+             << ", column " << j << ", ";
+      if (possible)
+        stream << other << " in row " << j << ", column " << i;
+      else
+        stream << matrix[i * columns + i] << " and " << matrix[j * columns + j]
+               << " on the diagonal";
+      return text;
+    }
+  return {};
+}
+
+/// What is wrong with numbers that anybody may have written; or empty.
+static std::string checkStatistics(const InputStatistics &statistics) {
+  for (const Entry &entry : kEntries) {
+    ArrayRef<float> values = statistics.*entry.values;
+    std::string wrong =
+        entry.shape == Entry::Channels ? checkMagnitudes(values)
+        : entry.shape == Entry::Square && !values.empty()
+            ? checkSecondMoment(values, statistics.absMax.size())
+            : std::string();
+    if (!wrong.empty())
+      return "whose " + entry.name.str() + " " + wrong;
+  }
+  return {};
+}
+
 FailureOr<InputStatistics> llq::readStatistics(LinearOp layer) {
   auto emitError = [&] {
     return layer.emitOpError("\"") << layer.getName() << "\" ";
   };
   auto stored = layer->getAttrOfType<DictionaryAttr>(kStatsAttr);
   if (!stored)
-    return emitError() << "has no " << kStatsAttr;
+    return emitError() << (layer->hasAttr(kStatsAttr)
+                               ? "has llq.stats that is no dictionary"
+                               : "has no llq.stats");
   llvm::Expected<InputStatistics> result =
       loadStatistics(stored, getInputColumns(layer));
   if (!result)
     return emitError() << "has " << kStatsAttr << " "
                        << llvm::toString(result.takeError());
+  std::string wrong = checkStatistics(*result);
+  if (!wrong.empty())
+    return emitError() << "has " << kStatsAttr << " " << wrong;
   return std::move(*result);
 }
 

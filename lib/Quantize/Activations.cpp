@@ -24,6 +24,10 @@ namespace {
 
 constexpr StringLiteral kCategory = "llq-quantize-activations";
 
+/// Below it, largest inputs are far from those of other texts: on the bundled
+/// model, perplexity is 1177 after 1 token, 113 after 8, and 109 from 16 on.
+constexpr int64_t kLeastTokens = 16;
+
 struct QuantizeActivationsPass
     : impl::QuantizeActivationsPassBase<QuantizeActivationsPass> {
   using Base::Base;
@@ -119,6 +123,14 @@ FailureOr<Attribute> QuantizeActivationsPass::getStaticFormat(
     FailureOr<InputStatistics> statistics) {
   if (failed(statistics))
     return failure();
+  if (statistics->tokens < kLeastTokens) {
+    InFlightDiagnostic error = emitOptionError()
+                               << "per=tensor needs at least " << kLeastTokens
+                               << " calibration tokens, found "
+                               << statistics->tokens;
+    error.attachNote() << "give more or longer samples, or per=token";
+    return error;
+  }
   int64_t width = bits;
   float absMax = *llvm::max_element(statistics->absMax);
   Builder b(&getContext());

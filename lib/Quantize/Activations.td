@@ -20,9 +20,9 @@ def QuantizeActivationsPass
     `#llq.dynamic<bits, group = 0>`. `per=tensor` fixes it for all tokens:
     `#llq.static<bits, scale>` with `scale = max(1e-5, max|x|) / (2^(bits-1) - 1)`
     over the calibration samples (`llq-load-calibration`), run through the model as
-    it is, or over what the layers carry as `llq.stats`. LLaMA's down projections
-    see a few tokens with inputs hundreds of times larger than the others', which
-    one scale for all rounds to zero: prefer `per=token`.
+    it is, or over what the layers carry as `llq.stats`; at least 16 tokens. LLaMA's
+    down projections see a few tokens with inputs hundreds of times larger than the
+    others', which one scale for all rounds to zero: prefer `per=token`.
 
     Layers that have quantized inputs already are an error; `llq-set-accuracy`
     leaves those alone that this pass has quantized.

@@ -115,6 +115,8 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
   result.figures = {{"objective_rtn", nearest / count},
                     {"objective", loss.outputError / count},
                     {"damp", factor.damp()}};
+  if (size_t dead = factor.deadColumns().size())
+    result.figures.push_back({"dead_channels", double(dead)});
   return success();
 }
 
@@ -124,6 +126,13 @@ FailureOr<QuantizedWeight> GPTQ::operator()(const LinearLayer &layer) {
   const numerics::GPTQFactor *found = getFactor(layer);
   if (!found)
     return failure();
+  // Samples that tell nothing about any channel leave no reason for zeros.
+  if (int64_t(found->deadColumns().size()) == layer.getColumns()) {
+    FailureOr<QuantizedWeight> result = roundToNearest(layer);
+    if (succeeded(result))
+      result->figures = {{"dead_channels", double(layer.getColumns())}};
+    return result;
+  }
   FailureOr<QuantizedWeight> result = QuantizedWeight::create(
       layer, getUniformFormat(layer.getContext(), layer.getGrid()));
   if (failed(result) || failed(quantize(layer, *found, *result)))

@@ -17,6 +17,8 @@
 using namespace mlir;
 using namespace llq;
 
+static constexpr float kLargestF16Scale = 65504;
+
 LinearLayer
 LayerRewriter::getLayer(const SelectedWeight &selected,
                         std::shared_ptr<const InputStatistics> statistics) {
@@ -79,6 +81,13 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   if (failed(weight) ||
       (!weight->error && failed(quantizeRowBlocks(layer, *weight, nothing))))
     return failure();
+  // Scales beyond what f16 holds have become its largest number, and weights
+  // have become smaller with them.
+  auto uniform = dyn_cast<UniformAttr>(weight->getFormat());
+  if (uniform && uniform.getScale() == ScaleType::F16 &&
+      weight->scaleMax >= kLargestF16Scale)
+    return layer.emitError() << "has weights too large for scales in f16, give "
+                                "scale-type=f32";
   std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   // Gives back the pages of the source that this layer has touched.
   reader.release();

@@ -35,3 +35,17 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
     : tensor<?x2xf32>, !w -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }
+
+// -----
+
+// expected-error@+2 {{llq-quantize-activations: per=tensor needs at least 16 calibration tokens, found 15}}
+// expected-note@+1 {{give more or longer samples, or per=token}}
+module {
+  func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+    %w = llq.quantized_weight {codes = dense_resource<c> : tensor<1x2xi8>, scales = dense_resource<s> : tensor<1x1xf16>} : !llq.quantized<1x2, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>>
+    %n = llq.linear "nothing" %x, %w : tensor<?x2xf32>, !llq.quantized<1x2, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>> -> tensor<?x1xf32>
+    %y = llq.linear "layers.0.a" %x, %w {llq.stats = {tokens = 15 : i64, abs_max = dense<1.0> : tensor<2xf32>, mean_abs = dense<1.0> : tensor<2xf32>, mean_square = dense<1.0> : tensor<2xf32>}}
+      : tensor<?x2xf32>, !llq.quantized<1x2, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>> -> tensor<?x1xf32>
+    return %y : tensor<?x1xf32>
+  }
+}

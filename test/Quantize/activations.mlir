@@ -58,13 +58,13 @@ func.func @forward(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %f = llq.weight dense_resource<f> : tensor<4x4xf32>
   // One layer of a site speaks for all of it.
   %q = llq.linear "layers.0.self_attn.q_proj" %x, %w {llq.stats = {
-    tokens = 2 : i64, abs_max = dense<[1.0, 2.0, 12.7, 0.0]> : tensor<4xf32>,
+    tokens = 16 : i64, abs_max = dense<[1.0, 2.0, 12.7, 0.0]> : tensor<4xf32>,
     mean_abs = dense<1.0> : tensor<4xf32>, mean_square = dense<1.0> : tensor<4xf32>}}
     : tensor<?x4xf32>, !w -> tensor<?x4xf32>
   %k = llq.linear "layers.0.self_attn.k_proj" %x, %w : tensor<?x4xf32>, !w -> tensor<?x4xf32>
   %v = llq.linear "layers.0.self_attn.v_proj" %x, %f : tensor<?x4xf32>, tensor<4x4xf32> -> tensor<?x4xf32>
   %d = llq.linear "layers.0.mlp.down_proj" %k, %w {llq.stats = {
-    tokens = 2 : i64, abs_max = dense<0.0> : tensor<4xf32>,
+    tokens = 16 : i64, abs_max = dense<0.0> : tensor<4xf32>,
     mean_abs = dense<0.0> : tensor<4xf32>, mean_square = dense<0.0> : tensor<4xf32>}}
     : tensor<?x4xf32>, !w -> tensor<?x4xf32>
   %y = llq.linear "lm_head" %d, %w : tensor<?x4xf32>, !w -> tensor<?x4xf32>

@@ -54,7 +54,7 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
 
 func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<w> : tensor<1x2xf32>
-  // expected-error@+1 {{'llq.linear' op "a" has inputs whose second moment cannot be factorized}}
+  // expected-error@+1 {{'llq.linear' op "a" has llq.stats whose second_moment is none of real inputs: it has -1.000000e+00 in row 0, column 0, -1.000000e+00 and -1.000000e+00 on the diagonal}}
   %y = llq.linear "a" %x, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<1.0> : tensor<2xf32>, mean_abs = dense<1.0> : tensor<2xf32>, mean_square = dense<1.0> : tensor<2xf32>,
       second_moment = dense<[[-1.0, 0.0], [0.0, 1.0]]> : tensor<2x2xf32>}}
     : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>

@@ -4,6 +4,7 @@
 //
 // RUN: llq-opt %s --llq-quantize-rtn='bits=2 group-size=0 scale-type=f32 importance=true only=a' | FileCheck %s
 // RUN: llq-opt %s --llq-quantize-rtn='bits=2 group-size=0 scale-type=f32 only=a' | FileCheck %s --check-prefix=PLAIN
+// RUN: llq-opt %s --llq-quantize-rtn='bits=2 group-size=0 scale-type=f32 importance=true only=silent,equal' | FileCheck %s --check-prefix=SILENT
 // RUN: not llq-opt %s --llq-quantize-rtn='bits=2 importance=true only=b' 2>&1 | FileCheck %s --check-prefix=NONE
 
 // CHECK: importance=true
@@ -12,6 +13,9 @@
 // CHECK-DAG: a.scales: "0x100000002A89803E"
 // PLAIN: importance=false
 // PLAIN-DAG: a.scales: "0x10000000ABAA2A3F"
+// Where no channel ever fires, all count the same.
+// SILENT: silent.scales: "[[SCALE:.*]]"
+// SILENT: equal.scales: "[[SCALE]]"
 // NONE: error: {{.*}}has no calibration samples
 
 func.func @forward(%x: tensor<?x4xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>) {
@@ -23,6 +27,17 @@ func.func @forward(%x: tensor<?x4xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>) {
     : tensor<?x4xf32>, tensor<1x4xf32> -> tensor<?x1xf32>
   %v = llq.weight dense_resource<b> : tensor<1x4xf32>
   %z = llq.linear "b" %x, %v : tensor<?x4xf32>, tensor<1x4xf32> -> tensor<?x1xf32>
+  %s = llq.weight dense_resource<c> : tensor<1x4xf32>
+  %u = llq.linear "silent" %x, %s {llq.stats = {
+    tokens = 4 : i64, abs_max = dense<0.0> : tensor<4xf32>,
+    mean_abs = dense<0.0> : tensor<4xf32>, mean_square = dense<0.0> : tensor<4xf32>}}
+    : tensor<?x4xf32>, tensor<1x4xf32> -> tensor<?x1xf32>
+  %x2 = llq.add %x, %x : tensor<?x4xf32>
+  %e = llq.weight dense_resource<d> : tensor<1x4xf32>
+  %t = llq.linear "equal" %x2, %e {llq.stats = {
+    tokens = 4 : i64, abs_max = dense<3.0> : tensor<4xf32>,
+    mean_abs = dense<3.0> : tensor<4xf32>, mean_square = dense<9.0> : tensor<4xf32>}}
+    : tensor<?x4xf32>, tensor<1x4xf32> -> tensor<?x1xf32>
   return %y, %z : tensor<?x1xf32>, tensor<?x1xf32>
 }
 
@@ -30,7 +45,9 @@ func.func @forward(%x: tensor<?x4xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>) {
   dialect_resources: {
     builtin: {
       a: "0x040000000000803F9A99993ECDCC4CBE000080BF",
-      b: "0x040000000000803F9A99993ECDCC4CBE000080BF"
+      b: "0x040000000000803F9A99993ECDCC4CBE000080BF",
+      c: "0x040000000000803F9A99993ECDCC4CBE000080BF",
+      d: "0x040000000000803F9A99993ECDCC4CBE000080BF"
     }
   }
 #-}
