@@ -18,7 +18,9 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
 
     Inputs are those of the module's calibration samples (`llq-load-calibration`),
     run through the layers as they are by then, or statistics that the layers
-    carry (`llq.stats`). Input channels that are never active get weights of zero.
+    carry (`llq.stats`). Input channels that are never active get weights of zero,
+    and `method` counts them as `dead_channels`; if none is ever active, the layer is
+    rounded to nearest.
     The embedding has no inputs and is rounded to nearest.
 
     `order=activation` rounds columns of large activations first (`act-order`);

@@ -21,6 +21,7 @@ import sys
 import time
 
 import binaries
+import calibration
 import graphs
 import harness
 import options
@@ -41,6 +42,8 @@ AREAS = {
     "chat-templates": tokenizers.check_templates,
     "runtime-options": options.check_runtime_options,
     "compiler-options": options.check_compiler_options,
+    "calibration-samples": calibration.check_samples,
+    "calibration-weights": calibration.check_weights,
     "prompts": prompts.check_prompts,
     "ids": prompts.check_ids,
     "places": outputs.check_places,

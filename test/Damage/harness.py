@@ -148,7 +148,8 @@ class Checker:
                 command, f"status {outcome.status}, expected {status}", errors
             )
         lines = errors.decode(errors="replace").splitlines()
-        lines = [line for line in lines if not line.startswith(f"{tool}: warning: ")]
+        other = (f"{tool}: warning: ", f"{tool}: takes about ")
+        lines = [line for line in lines if not line.startswith(other)]
         if len(lines) != 1 or not lines[0].startswith(f"{tool}: error: "):
             return self.wrong(command, "not one line 'error: ...'", errors)
         if len(lines[0]) < len(f"{tool}: error: ") + 8 or len(lines[0]) > 2000:

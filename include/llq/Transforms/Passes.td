@@ -81,7 +81,8 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
     `s[k] = max(1e-5, a[k]^alpha / w[k]^(1-alpha))`, where `a[k]` is the largest
     magnitude of the channel over all calibration tokens of the model as it is, and
     `w[k]` that of the column over all layers of the site. A channel that never
-    fires has `s = 1`.
+    fires has `s = 1`; another one that hardly does is taken for a hundredth of the
+    mean of all. The remark of a site counts both (`QuietChannels`).
 
     The normalization's weight becomes `weight[k] / s[k]`; columns are scaled where
     weights are read (`#llq.scaled`). Inputs are those of the module's calibration
