@@ -8,8 +8,11 @@
 
 #include "Calibration.h"
 #include "QuantizeLayer.h"
+#include "llq/Numerics/SecondMoment.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
+#include <numeric>
 
 using namespace llq;
 using namespace llq::numerics;
@@ -75,11 +78,14 @@ TEST(GPTQProperty, IndependentInputsGiveRTN) {
     h[j * columns + j] = float(1 + (j * 37) % 11);
   for (auto scheme :
        {GridScheme::Asymmetric, GridScheme::Symmetric, GridScheme::Signed})
-    for (auto order : {GPTQOrder::Natural, GPTQOrder::GroupAware})
+    for (auto order :
+         {GPTQOrder::Natural, GPTQOrder::Activation, GPTQOrder::GroupAware})
       for (double damp : {0.0, 0.3}) {
         LayerOptions choice = options(4, 16);
         choice.grid.scheme = scheme;
         choice.order = order;
+        // Otherwise groups are runs of the order.
+        choice.staticGroups = order == GPTQOrder::Activation;
         choice.damp = damp;
         choice.blockSize = 32;
         auto layer = gptq(weights, rows, h, choice);
@@ -211,5 +217,110 @@ TEST(GPTQProperty, EveryWeightIsOnTheGridOfItsGroup) {
   EXPECT_EQ(sizes, (std::vector<int>{16, 16, 16, 2}));
   const double error = outputError(weights, layer.dequantize(), h, columns);
   EXPECT_NEAR(layer.loss.outputError, error, 1e-5 * error);
+}
+
+/// H of inputs whose channels are sorted by size, large ones first.
+std::vector<float> sortedSecondMoment(int64_t columns, uint64_t seed) {
+  auto h = secondMoment(correlatedInputs(300, columns, seed), columns, 1.0);
+  std::vector<int64_t> order(columns);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return h[a * columns + a] > h[b * columns + b];
+  });
+  std::vector<float> sorted(h.size());
+  for (int64_t i = 0; i != columns; ++i)
+    for (int64_t j = 0; j != columns; ++j)
+      sorted[i * columns + j] = h[order[i] * columns + order[j]];
+  return sorted;
+}
+
+TEST(GPTQProperty, AnOrderThatIsThereAlreadyChangesNothing) {
+  const int64_t rows = 12, columns = 70;
+  const auto weights = normalMatrix(rows * columns, 8);
+  const auto h = sortedSecondMoment(columns, 8);
+  for (int64_t groupSize : {0, 16})
+    for (bool staticGroups : {false, true}) {
+      LayerOptions choice = options(3, groupSize);
+      choice.staticGroups = staticGroups;
+      auto natural = gptq(weights, rows, h, choice);
+      for (auto order : {GPTQOrder::Activation, GPTQOrder::GroupAware}) {
+        choice.order = order;
+        auto layer = gptq(weights, rows, h, choice);
+        EXPECT_EQ(layer.factor->permutation(), natural.factor->permutation());
+        EXPECT_EQ(layer.matrix.codes, natural.matrix.codes);
+        EXPECT_EQ(layer.matrix.scales, natural.matrix.scales);
+        EXPECT_EQ(layer.loss.squaredErrors, natural.loss.squaredErrors);
+        auto index = layer.factor->groupIndex();
+        for (size_t j = 0; j != index.size(); ++j)
+          EXPECT_EQ(index[j], int32_t(j / 16));
+      }
+    }
+}
+
+TEST(GPTQProperty, BlockSizeDoesNotMatter) {
+  const int64_t rows = 16, columns = 100;
+  const auto weights = normalMatrix(rows * columns, 10);
+  const auto h = secondMoment(correlatedInputs(300, columns, 10), columns, 1.0);
+  for (int64_t groupSize : {0, 24})
+    for (auto order :
+         {GPTQOrder::Natural, GPTQOrder::Activation, GPTQOrder::GroupAware})
+      for (bool staticGroups : {false, true}) {
+        LayerOptions choice = options(3, groupSize);
+        choice.order = order;
+        choice.staticGroups = staticGroups;
+        auto whole = gptq(weights, rows, h, choice);
+        for (int64_t block : {1, 4, 24, 32}) {
+          choice.blockSize = block;
+          auto layer = gptq(weights, rows, h, choice);
+          EXPECT_EQ(layer.matrix.codes, whole.matrix.codes) << block;
+        }
+        choice.blockSize = GPTQOptions().blockSize;
+      }
+}
+
+TEST(GPTQProperty, TheLastColumnIsTheBestForAllOthers) {
+  const int64_t rows = 20, columns = 40;
+  const auto weights = normalMatrix(rows * columns, 12);
+  auto h = secondMoment(correlatedInputs(100, columns, 12), columns, 1.0);
+  for (auto order : {GPTQOrder::Natural, GPTQOrder::Activation}) {
+    LayerOptions choice = options(3, 0);
+    choice.order = order;
+    auto layer = gptq(weights, rows, h, choice);
+    auto damped = h;
+    double mean = 0;
+    for (int64_t j = 0; j != columns; ++j)
+      mean += h[j * columns + j] / double(columns);
+    for (int64_t j = 0; j != columns; ++j)
+      damped[j * columns + j] += float(layer.factor->damp() * mean);
+    const int64_t last = layer.factor->permutation().back();
+    const auto rounded = layer.dequantize();
+    for (int64_t r = 0; r != rows; ++r) {
+      const auto *begin = weights.data() + r * columns;
+      const std::vector<float> row(begin, begin + columns);
+      std::vector<float> other(rounded.begin() + r * columns,
+                               rounded.begin() + (r + 1) * columns);
+      const double cost = outputError(row, other, damped, columns);
+      for (int code = 0; code != 8; ++code) {
+        other[last] = layer.matrix.scales[r] * (code - layer.matrix.zeros[r]);
+        EXPECT_LE(cost, outputError(row, other, damped, columns) * (1 + 1e-5));
+      }
+    }
+  }
+}
+
+TEST(GPTQProperty, CalibrationTwiceIsCalibrationOnce) {
+  const int64_t rows = 8, columns = 60, tokens = 90;
+  const auto weights = normalMatrix(rows * columns, 13);
+  const auto x = correlatedInputs(tokens, columns, 13);
+  ThreadPool pool(2);
+  SecondMoment once(columns), twice(columns);
+  ASSERT_FALSE(once.add(x.data(), tokens, pool));
+  for (int i = 0; i != 2; ++i)
+    ASSERT_FALSE(twice.add(x.data(), tokens, pool));
+  const auto h = once.meanMatrix(pool);
+  EXPECT_EQ(twice.meanMatrix(pool), h);
+  EXPECT_EQ(
+      gptq(weights, rows, twice.meanMatrix(pool), options(3, 16)).matrix.codes,
+      gptq(weights, rows, h, options(3, 16)).matrix.codes);
 }
 } // namespace

@@ -93,6 +93,21 @@ TEST(ImportanceGrid, NeverWorseThanRTNAndMostlyBetter) {
     }
 }
 
+TEST(ImportanceGrid, EqualImportanceIsNone) {
+  for (GridScheme scheme : kSchemes)
+    for (uint64_t seed = 0; seed != 20; ++seed) {
+      auto options = grid(3, scheme);
+      const Floats w = normalMatrix(32, 300 + seed);
+      Floats with(32), without(32);
+      importanceWeights(w, Floats(32, 0.25f), with);
+      importanceWeights(w, {}, without);
+      const GroupGrid a = chooseWeightedGrid(w, with, options);
+      const GroupGrid b = chooseWeightedGrid(w, without, options);
+      EXPECT_EQ(a.scale, b.scale);
+      EXPECT_EQ(a.zero, b.zero);
+    }
+}
+
 TEST(ImportanceGrid, NearTheBestOfAllGrids) {
   // 2 bits: try all zero points and a thousand scales.
   double found = 0, best = 0;

@@ -178,6 +178,49 @@ TEST(SmoothQuant, MaximaAtTheEndsAndTheMiddle) {
     EXPECT_NEAR(t[k] / s[k], std::pow(2, 0.7) * std::pow(3, -0.3), 1e-5);
 }
 
+TEST(SmoothQuant, StrengthMovesTheSpread) {
+  const int64_t channels = 24;
+  const Floats a = maximaOf(correlatedInputs(40, channels, 5), channels);
+  const Floats w = maximaOf(normalMatrix(16 * channels, 6), channels);
+  auto spread = [](const Floats &values) {
+    auto [least, most] = std::minmax_element(values.begin(), values.end());
+    return *most / *least;
+  };
+  float inputs = std::numeric_limits<float>::infinity(), weights = 0;
+  for (int step = 0; step <= 20; ++step) {
+    const Floats s = smoothingFactors(a, w, step / 20.0);
+    Floats input(channels), weight(channels);
+    for (int64_t k = 0; k != channels; ++k) {
+      input[k] = a[k] / s[k];
+      weight[k] = w[k] * s[k];
+    }
+    EXPECT_LE(spread(input), inputs * 1.00001f);
+    EXPECT_GE(spread(weight), weights * 0.99999f);
+    inputs = spread(input);
+    weights = spread(weight);
+  }
+  EXPECT_NEAR(inputs, 1, 1e-5);
+}
+
+TEST(SmoothQuant, FewerBitsCostMore) {
+  ThreadPool pool(2);
+  const int64_t channels = 64, rows = 48;
+  const Floats x = correlatedInputs(50, channels, 7);
+  const Floats w = normalMatrix(rows * channels, 8);
+  const Floats a = maximaOf(x, channels);
+  const SiteLayer layer{w.data(), rows};
+  const Floats s = smoothingFactors(a, maximaOf(w, channels), 0.5);
+  for (bool isStatic : {false, true}) {
+    double before = 0;
+    for (unsigned bits : {8, 6, 4}) {
+      const double cost = smoothingCost({&layer, 1}, x, a, s, signedGrid(bits),
+                                        {bits, isStatic}, pool);
+      EXPECT_GT(cost, 4 * before);
+      before = cost;
+    }
+  }
+}
+
 TEST(SmoothQuant, FloorsAndQuietChannels) {
   EXPECT_EQ(smoothingFactors(Floats{0, 0}, Floats{0, 3}, 0.5), (Floats{1, 1}));
   // The weight's floor: 4^0.5 / 1e-5^0.5.

@@ -170,4 +170,25 @@ TEST(UniformLayout, RefusesGroupsThatNoKernelReads) {
   EXPECT_EQ(check(0, 33), "");
 }
 
+TEST(UniformFormat, BitsPerWeightOfLLaMALayers) {
+  auto bits = [](unsigned width, int64_t group, int64_t columns,
+                 ZeroPoint zero = ZeroPoint::Int) {
+    auto format =
+        UniformAttr::get(&getContext(), width, group, zero, ScaleType::F16);
+    return cast<WeightFormatInterface>(Attribute(format))
+        .getBitsPerWeight(4096, columns);
+  };
+  // bits + (16 + bits) / group.
+  EXPECT_DOUBLE_EQ(bits(8, 128, 4096), 8.1875);
+  EXPECT_DOUBLE_EQ(bits(4, 128, 4096), 4.15625);
+  EXPECT_DOUBLE_EQ(bits(3, 128, 4096), 3.1484375);
+  EXPECT_DOUBLE_EQ(bits(2, 128, 4096), 2.140625);
+  EXPECT_DOUBLE_EQ(bits(4, 128, 4096, ZeroPoint::None), 4.125);
+  EXPECT_DOUBLE_EQ(bits(4, 64, 4096, ZeroPoint::Float), 4.5);
+  // One group per row: its zero point takes a byte.
+  for (unsigned width : {2, 3, 4, 8})
+    for (int64_t columns : {4096, 14336})
+      EXPECT_DOUBLE_EQ(bits(width, 0, columns), width + 24.0 / double(columns));
+}
+
 } // namespace
