@@ -167,6 +167,21 @@ def LLQ_PositionsOp : LLQ_Op<"positions", [Pure,
   let assemblyFormat = "$ids `,` $past attr-dict `:` type($ids)";
 }
 
+def LLQ_ObserveOp : LLQ_Op<"observe"> {
+  let summary = "Ask for statistics of an activation";
+  let description = [{
+    Marks inputs `x[T,K]` of linear layers that `llq-attach-stats` collects
+    statistics of: those per channel, with `second_moment` the mean of `x^T x`, and
+    the inputs of up to `sample_tokens` tokens. Computes nothing; a model that is
+    to be compiled has none left.
+  }];
+  let arguments = (ins LLQ_Activation:$input, UnitAttr:$second_moment,
+                       DefaultValuedAttr<I64Attr, "0">:$sample_tokens);
+  let assemblyFormat = [{
+    $input (`second_moment` $second_moment^)? attr-dict `:` type($input)
+  }];
+}
+
 def LLQ_RotaryTableOp : LLQ_Op<"rotary_table", [Pure,
     AllTypesMatch<["cos", "sin"]>]> {
   let summary = "Cosines and sines of rotary positions from frequencies";

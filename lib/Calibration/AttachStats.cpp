@@ -34,9 +34,24 @@ struct AttachStatsPass : impl::AttachStatsPassBase<AttachStatsPass> {
     auto calibrator = Calibrator::create(*forward, pool);
     if (failed(calibrator))
       return failure();
+    // By the value that is observed.
+    llvm::DenseMap<Value, StatisticsRequest> requests;
+    SmallVector<ObserveOp> observers(forward->getOps<ObserveOp>());
+    for (ObserveOp observer : observers) {
+      StatisticsRequest &request = requests[observer.getInput()];
+      request.secondMoment |= observer.getSecondMoment();
+      request.sampleTokens =
+          std::max(request.sampleTokens, int64_t(observer.getSampleTokens()));
+      observer.erase();
+    }
     for (const Site &site : getSites(*forward)) {
+      if (!observers.empty() && !requests.contains(site.input))
+        continue;
+      StatisticsRequest request = observers.empty()
+                                      ? StatisticsRequest{secondMoment}
+                                      : requests.lookup(site.input);
       FailureOr<InputStatistics> statistics =
-          collectStatistics(**calibrator, site, {secondMoment});
+          collectStatistics(**calibrator, site, request);
       if (failed(statistics))
         return failure();
       for (LinearOp layer : site.layers)

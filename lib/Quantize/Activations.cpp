@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Globs.h"
+#include "llq/Support/Globs.h"
 
 #include "llq/Calibration/CollectStatistics.h"
 #include "llq/Numerics/ActivationGrid.h"

@@ -8,7 +8,7 @@
 
 #include "Selection.h"
 
-#include "Globs.h"
+#include "llq/Support/Globs.h"
 
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/MapVector.h"
@@ -108,8 +108,7 @@ static LogicalResult tieBits(ArrayRef<WeightUse> uses,
 }
 
 FailureOr<SmallVector<SelectedWeight>>
-llq::selectWeights(ModuleOp module, const WeightOptions &options,
-                   bool report) {
+llq::selectWeights(ModuleOp module, const WeightOptions &options, bool report) {
   SmallVector<WeightUse> uses = collectUses(module);
   if (uses.empty())
     return emitOptionError(module, options)

@@ -48,6 +48,29 @@ def LoadCalibrationPass : Pass<"llq-load-calibration", "::mlir::ModuleOp"> {
   ];
 }
 
+def PlaceObserversPass : Pass<"llq-place-observers", "::mlir::ModuleOp"> {
+  let summary = "Mark the inputs that statistics are wanted of";
+  let description = [{
+    Puts one `llq.observe` in front of the first linear layer that reads a value,
+    for every value that linear layers of `@forward` read and `only` does not leave
+    out. `llq-attach-stats` then collects statistics of these alone.
+
+    ```mlir
+    llq.observe %x second_moment : tensor<?x4xf32>
+    %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, tensor<2x4xf16> -> tensor<?x2xf32>
+    ```
+  }];
+  let dependentDialects = ["::llq::LLQDialect"];
+  let options = [
+    Option<"secondMoment", "second-moment", "bool", "true",
+      "Ask for the second moment">,
+    Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<0>", "0",
+      "Ask for the inputs of so many tokens">,
+    ListOption<"only", "only", "std::string",
+      "Only inputs of layers whose name matches one of these globs">,
+  ];
+}
+
 def AttachStatsPass : Pass<"llq-attach-stats", "::mlir::ModuleOp"> {
   let summary = "Attach statistics of their inputs to linear layers";
   let description = [{
@@ -57,6 +80,8 @@ def AttachStatsPass : Pass<"llq-attach-stats", "::mlir::ModuleOp"> {
     `second-moment=true`, the matrix `second_moment = mean x^T x`. A method that
     calibrates takes them in place of a run of its own, so that it can be tried
     on a few layers. Meant for small models: they are as large as the weights.
+    Where `llq-place-observers` has placed `llq.observe`, only what these ask for
+    is collected, and they are removed.
 
     ```mlir
     %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, tensor<2x4xf16> -> tensor<?x2xf32>

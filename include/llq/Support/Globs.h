@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef LLQ_LIB_QUANTIZE_GLOBS_H
-#define LLQ_LIB_QUANTIZE_GLOBS_H
+#ifndef LLQ_SUPPORT_GLOBS_H
+#define LLQ_SUPPORT_GLOBS_H
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/Support/GlobPattern.h"
@@ -63,4 +63,4 @@ private:
 };
 } // namespace llq
 
-#endif // LLQ_LIB_QUANTIZE_GLOBS_H
+#endif // LLQ_SUPPORT_GLOBS_H
