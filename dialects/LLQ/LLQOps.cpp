@@ -139,6 +139,10 @@ LogicalResult RMSNormOp::verify() {
   return success();
 }
 
+InFlightDiagnostic LinearOp::emitLayerError() {
+  return emitOpError("\"") << getName() << "\" ";
+}
+
 LogicalResult LinearOp::verify() {
   if (failed(verifyWeight(*this, getWeight().getType())))
     return failure();
@@ -147,16 +151,13 @@ LogicalResult LinearOp::verify() {
       input && !input.isActivation())
     return emitOpError("needs quantized activations as input, found a weight");
   if (getColumns(getInput()) != k)
-    return emitOpError("\"")
-           << getName() << "\" has an input of " << getColumns(getInput())
-           << " columns and a weight of " << k;
+    return emitLayerError() << "has an input of " << getColumns(getInput())
+                            << " columns and a weight of " << k;
   if (getColumns(getResult()) != n)
-    return emitOpError("\"")
-           << getName() << "\" has a result of " << getColumns(getResult())
-           << " columns and a weight of " << n << " rows";
+    return emitLayerError() << "has a result of " << getColumns(getResult())
+                            << " columns and a weight of " << n << " rows";
   if (getBias() && cast<ShapedType>(getBias().getType()).getDimSize(0) != n)
-    return emitOpError("\"")
-           << getName() << "\" needs a bias of " << n << " elements";
+    return emitLayerError() << "needs a bias of " << n << " elements";
   return success();
 }
 

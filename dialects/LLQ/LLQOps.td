@@ -156,6 +156,10 @@ def LLQ_LinearOp : LLQ_Op<"linear", [Pure]> {
   }];
   let hasVerifier = 1;
   let hasFolder = 1;
+  let extraClassDeclaration = [{
+    /// An error that names the layer: `emitLayerError() << "has no weight"`.
+    ::mlir::InFlightDiagnostic emitLayerError();
+  }];
 }
 
 def LLQ_PositionsOp : LLQ_Op<"positions", [Pure,

@@ -212,11 +212,6 @@ llvm::Error Calibrator::Impl::computeKey(Place &next) {
 // Moving and running
 //===----------------------------------------------------------------------===//
 
-static InFlightDiagnostic emitLayerError(LinearOp layer, llvm::Error error) {
-  return layer.emitOpError("\"")
-         << layer.getName() << "\" " << llvm::toString(std::move(error));
-}
-
 LogicalResult Calibrator::moveTo(const Site &site) {
   auto next = std::make_shared<Place>();
   next->layer = site.layers.front();
@@ -232,7 +227,7 @@ LogicalResult Calibrator::moveTo(const Site &site) {
     next->segment = extractSegment(impl->forward, known, next->results);
   if (impl->samples.kept)
     if (llvm::Error error = impl->computeKey(*next))
-      return emitLayerError(next->layer, std::move(error));
+      return next->layer.emitLayerError() << llvm::toString(std::move(error));
   next->from = impl->place;
   impl->place = std::move(next);
   return success();
@@ -252,7 +247,7 @@ LogicalResult Calibrator::evaluate(Value value, Visit visit) {
                     [&](Value, int64_t, const ActivationRows &rows) {
                       return visit(rows);
                     }))
-    return emitLayerError(place.layer, std::move(error));
+    return place.layer.emitLayerError() << llvm::toString(std::move(error));
   return success();
 }
 
@@ -333,7 +328,7 @@ LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
       return failure();
     to.stores.emplace();
     if (llvm::Error error = createStores(to))
-      return emitLayerError(to.layer, std::move(error));
+      return to.layer.emitLayerError() << llvm::toString(std::move(error));
     if (to.segment.module) {
       auto keep = [&](Value result, int64_t token, const ActivationRows &rows) {
         if (to.live.contains(result))
@@ -344,7 +339,7 @@ LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
       };
       if (llvm::Error error =
               run(to.segment, *to.from->stores, to.results, keep))
-        return emitLayerError(to.layer, std::move(error));
+        return to.layer.emitLayerError() << llvm::toString(std::move(error));
       visited = llvm::is_contained(to.results, to.siteInput);
     }
     // What is still needed stays, everything else makes room.
@@ -359,7 +354,7 @@ LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
   if (!to.live.contains(to.siteInput))
     to.stores->erase(to.siteInput);
   if (error)
-    return emitLayerError(to.layer, std::move(error));
+    return to.layer.emitLayerError() << llvm::toString(std::move(error));
   return success();
 }
 

@@ -7,6 +7,7 @@
 #include "llq/Calibration/CollectStatistics.h"
 #include "llq/Numerics/SecondMoment.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -75,10 +76,6 @@ static LogicalResult accumulate(Calibrator &calibrator,
   });
 }
 
-static InFlightDiagnostic emitLayerError(LinearOp layer) {
-  return layer.emitOpError("\"") << layer.getName() << "\" ";
-}
-
 static void setChannels(const numerics::ChannelStatistics &channels,
                         InputStatistics &result) {
   result.tokens = channels.tokens();
@@ -111,7 +108,7 @@ static FailureOr<InputStatistics> compute(Calibrator &calibrator,
   auto isFinite = [](float value) { return std::isfinite(value); };
   if (!llvm::all_of(result.meanSquare, isFinite) ||
       !llvm::all_of(result.secondMoment, isFinite))
-    return emitLayerError(calibrator.getLayer())
+    return calibrator.getLayer().emitLayerError()
            << "sees inputs of up to " << *llvm::max_element(result.absMax)
            << ", whose squares overflow";
   return result;
@@ -124,7 +121,7 @@ static std::string getKey(const Calibrator &calibrator,
       .add(calibrator.getKey())
       .add(int64_t(request.secondMoment))
       .add(request.sampleTokens)
-      .add(std::to_string(request.firstTokenShare))
+      .add(std::bit_cast<int64_t>(request.firstTokenShare))
       .finish();
 }
 

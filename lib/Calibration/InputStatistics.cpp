@@ -157,22 +157,20 @@ static std::string checkStatistics(const InputStatistics &statistics) {
 }
 
 FailureOr<InputStatistics> llq::readStatistics(LinearOp layer) {
-  auto emitError = [&] {
-    return layer.emitOpError("\"") << layer.getName() << "\" ";
-  };
   auto stored = layer->getAttrOfType<DictionaryAttr>(kStatsAttr);
   if (!stored)
-    return emitError() << (layer->hasAttr(kStatsAttr)
-                               ? "has llq.stats that is no dictionary"
-                               : "has no llq.stats");
+    return layer.emitLayerError()
+           << (layer->hasAttr(kStatsAttr)
+                   ? "has llq.stats that is no dictionary"
+                   : "has no llq.stats");
   llvm::Expected<InputStatistics> result =
       loadStatistics(stored, getInputColumns(layer));
   if (!result)
-    return emitError() << "has " << kStatsAttr << " "
-                       << llvm::toString(result.takeError());
+    return layer.emitLayerError()
+           << "has " << kStatsAttr << " " << llvm::toString(result.takeError());
   std::string wrong = checkStatistics(*result);
   if (!wrong.empty())
-    return emitError() << "has " << kStatsAttr << " " << wrong;
+    return layer.emitLayerError() << "has " << kStatsAttr << " " << wrong;
   return std::move(*result);
 }
 

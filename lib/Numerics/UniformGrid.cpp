@@ -201,3 +201,23 @@ void llq::numerics::dequantizeRows(const uint8_t *codes, const float *scales,
     }
   }
 }
+
+int64_t
+llq::numerics::countClipped(const float *weights, int64_t rows, int64_t columns,
+                            const UniformGridOptions &options,
+                            std::span<const float> scales,
+                            const std::function<float(int64_t)> &getZero) {
+  int64_t clipped = 0;
+  auto count = [&](const RowGroup &group) {
+    const float scale = scales[group.index], zero = getZero(group.index);
+    const auto [low, high] =
+        std::minmax({scale * (float(options.minCode()) - 0.5f - zero),
+                     scale * (float(options.maxCode()) + 0.5f - zero)});
+    for (float weight : group.weights)
+      clipped += weight < low || weight > high;
+    return true;
+  };
+  [[maybe_unused]] auto bad =
+      quantizeGroups(weights, rows, columns, options, count);
+  return clipped;
+}

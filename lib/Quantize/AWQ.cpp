@@ -112,10 +112,6 @@ private:
 };
 } // namespace
 
-static InFlightDiagnostic emitLayerError(LinearOp layer) {
-  return layer.emitOpError("\"") << layer.getName() << "\" ";
-}
-
 /// Whether `layer` makes the queries or keys of attention.
 static bool isQueryOrKey(LinearOp layer) {
   return llvm::any_of(layer->getUses(), [](OpOperand &use) {
@@ -239,7 +235,7 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
       });
   double plain = best.costs[0];
   if (!std::isfinite(plain))
-    return emitLayerError(site.layers.front())
+    return LinearOp(site.layers.front()).emitLayerError()
            << "has weights and inputs whose products overflow";
   BlockResult::Scales result;
   // A cost of zero may come out as a little less.
@@ -320,7 +316,7 @@ LogicalResult AWQ::collectInputs(Sites block) {
     if (failed(inputs))
       return failure();
     if (inputs->inputs.empty() && inputs->secondMoment.empty())
-      return emitLayerError(first)
+      return first.emitLayerError()
              << "has no second moment of its inputs, awq needs one";
     site.inputs = std::move(*inputs);
   }

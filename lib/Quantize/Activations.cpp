@@ -76,9 +76,8 @@ QuantizeActivationsPass::selectLayers() {
     bool chosen = onlyGlobs.empty() ? op.getName() != kHeadName : named;
     bool quantizable = isa<QuantizedType>(op.getWeight().getType());
     if (named && !excluded && !quantizable) {
-      InFlightDiagnostic error = op.emitOpError("\"")
-                                 << op.getName()
-                                 << "\" has a weight that is not quantized";
+      InFlightDiagnostic error = op.emitLayerError()
+                                 << "has a weight that is not quantized";
       error.attachNote() << "integer products need quantized weights: put a "
                             "method that quantizes it, such as rtn, in front "
                             "of activations";
@@ -93,9 +92,8 @@ QuantizeActivationsPass::selectLayers() {
       return success();
     }
     if (auto type = dyn_cast<QuantizedType>(op.getInput().getType())) {
-      InFlightDiagnostic error = op.emitOpError("\"")
-                                 << op.getName()
-                                 << "\" has quantized inputs already, as "
+      InFlightDiagnostic error = op.emitLayerError()
+                                 << "has quantized inputs already, as "
                                  << type.getFormat();
       error.attachNote() << "exclude it with except=" << op.getName();
       return error;

@@ -37,8 +37,7 @@ FailureOr<std::string> Checkpoints::getKey(ArrayRef<std::string> inputs,
     key.add(layer.getName());
     if (llvm::Error error =
             key.addWeight(layer.getWeight().getDefiningOp(), reader))
-      return layer.emitOpError("\"")
-             << layer.getName() << "\" " << llvm::toString(std::move(error));
+      return layer.emitLayerError() << llvm::toString(std::move(error));
   }
   return key.finish();
 }

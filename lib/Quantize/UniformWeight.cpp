@@ -58,38 +58,20 @@ static void storeNumbers(const std::vector<float> &numbers,
   std::memcpy(out.data(), halves.data(), out.size());
 }
 
-/// How many of the weights lie beyond the ends of their grid by more than half
-/// a step.
-static int64_t countClipped(const UniformBlock &block,
-                            const numerics::UniformGridOptions &grid,
-                            int64_t columns, ArrayRef<float> source) {
-  int64_t groups = grid.groupsPerRow(columns);
-  int64_t size = grid.groupLength(columns);
-  int64_t clipped = 0;
-  for (size_t group = 0; group < block.scales.size(); ++group) {
-    float zero = !block.floatZeros.empty() ? block.floatZeros[group]
-                 : !block.zeros.empty()    ? float(block.zeros[group])
-                                           : float(grid.midCode());
-    float scale = block.scales[group];
-    float ends[] = {scale * (float(grid.minCode()) - 0.5f - zero),
-                    scale * (float(grid.maxCode()) + 0.5f - zero)};
-    float low = std::min(ends[0], ends[1]), high = std::max(ends[0], ends[1]);
-    int64_t row = int64_t(group) / groups,
-            first = int64_t(group) % groups * size;
-    for (float weight :
-         source.slice(row * columns + first, std::min(size, columns - first)))
-      clipped += weight < low || weight > high;
-  }
-  return clipped;
-}
-
 void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,
                             const numerics::UniformGridOptions &grid,
                             ArrayRef<float> source, QuantizedWeight &weight) {
   int64_t columns = weight.getColumns();
   auto [least, most] = std::ranges::minmax_element(block.scales);
-  weight.addRange(*least, *most, countClipped(block, grid, columns, source));
   int64_t rows = block.codes.size() / columns;
+  auto getZero = [&](int64_t group) {
+    return !block.floatZeros.empty() ? block.floatZeros[group]
+           : !block.zeros.empty()    ? float(block.zeros[group])
+                                     : float(grid.midCode());
+  };
+  weight.addRange(*least, *most,
+                  numerics::countClipped(source.data(), rows, columns, grid,
+                                         block.scales, getZero));
   int64_t groups = grid.groupsPerRow(columns);
   numerics::packRows(block.codes, rows, columns, grid.bits,
                      getRows(weight, 0, begin, rows));

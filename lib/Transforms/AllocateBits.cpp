@@ -38,9 +38,9 @@ struct AllocationOptions {
 struct Candidate {
   LinearOp layer;
   int64_t rows, columns;
-  /// Divergence at the width of the probe.
-  double divergence = 0;
-  /// Mean squared error at the output, from minBits on.
+  /// Mean squared error at the output and divergence, both at probeBits.
+  double probeError = 0, divergence = 0;
+  /// The error from minBits on.
   std::vector<double> errors;
 };
 
@@ -76,10 +76,6 @@ private:
   std::vector<Candidate> candidates;
 };
 } // namespace
-
-static InFlightDiagnostic emitLayerError(LinearOp layer) {
-  return layer.emitOpError("\"") << layer.getName() << "\" ";
-}
 
 /// log softmax of `row`, in place.
 static void normalize(MutableArrayRef<float> row) {
@@ -146,7 +142,7 @@ static FailureOr<TypedAttr> makeProbe(LinearOp layer, RankedTensorType type,
                                       ArrayRef<float> weights) {
   llvm::Expected<AsmResourceBlob> blob = allocateBlob(*getTensorBytes(type));
   if (!blob)
-    return emitLayerError(layer) << llvm::toString(blob.takeError());
+    return layer.emitLayerError() << llvm::toString(blob.takeError());
   MutableArrayRef<char> data = blob->getMutableData();
   if (type.getElementType().isF32()) {
     std::memcpy(data.data(), weights.data(), data.size());
@@ -199,21 +195,25 @@ LogicalResult BitAllocator::measureLayer(Calibrator &calibrator,
   TypedAttr value = layer.getWeight().getDefiningOp<WeightOp>().getValue();
   auto weights = reader.readAll(value);
   if (!weights)
-    return emitLayerError(layer) << llvm::toString(weights.takeError());
-  if (!llvm::all_of(*weights, [](float w) { return std::isfinite(w); }))
-    return emitLayerError(layer)
-           << "has a weight that is not finite, weights need to be finite";
+    return layer.emitLayerError() << llvm::toString(weights.takeError());
+  if (llvm::Error error = verifyFinite(*weights, 0, candidate.columns))
+    return layer.emitLayerError() << llvm::toString(std::move(error));
   auto metric =
       numerics::OutputMetric::ofInputs(inputs.inputs, candidate.columns);
-  for (unsigned bits = options.minBits; bits <= options.maxBits; ++bits) {
-    std::vector<float> delta = roundToNearest(*weights, candidate, bits);
-    for (auto [error, weight] : llvm::zip_equal(delta, *weights))
+  auto getError = [&](std::vector<float> rounded) {
+    for (auto [error, weight] : llvm::zip_equal(rounded, *weights))
       error -= weight;
-    candidate.errors.push_back(metric.cost(delta.data(), candidate.rows, pool));
-  }
-  FailureOr<double> divergence =
-      getDivergence(calibrator, layer,
-                    roundToNearest(*weights, candidate, options.probeBits));
+    return metric.cost(rounded.data(), candidate.rows, pool);
+  };
+  std::vector<float> probe =
+      roundToNearest(*weights, candidate, options.probeBits);
+  candidate.probeError = getError(probe);
+  for (unsigned bits = options.minBits; bits <= options.maxBits; ++bits)
+    candidate.errors.push_back(
+        bits == options.probeBits
+            ? candidate.probeError
+            : getError(roundToNearest(*weights, candidate, bits)));
+  FailureOr<double> divergence = getDivergence(calibrator, layer, probe);
   if (failed(divergence))
     return failure();
   candidate.divergence = *divergence;
@@ -251,7 +251,10 @@ LogicalResult BitAllocator::measure() {
       return failure();
     for (LinearOp layer : layers) {
       auto type = cast<ShapedType>(layer.getWeight().getType());
-      Candidate candidate{layer, type.getDimSize(0), type.getDimSize(1), 0, {}};
+      Candidate candidate;
+      candidate.layer = layer;
+      candidate.rows = type.getDimSize(0);
+      candidate.columns = type.getDimSize(1);
       if (failed(measureLayer(calibrator, candidate, *inputs)))
         return failure();
       candidates.push_back(std::move(candidate));
@@ -282,10 +285,7 @@ LogicalResult BitAllocator::allocate() {
   double weights = 0, least = 0;
   for (const Candidate &candidate : candidates) {
     std::vector<numerics::WidthChoice> &own = choices.emplace_back();
-    double probe =
-        candidate.errors[std::clamp(options.probeBits, options.minBits,
-                                    options.maxBits) -
-                         options.minBits];
+    double probe = candidate.probeError;
     for (unsigned bits = options.minBits; bits <= options.maxBits; ++bits) {
       double error = candidate.errors[bits - options.minBits];
       own.push_back({getBytes(candidate, bits),

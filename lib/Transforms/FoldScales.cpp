@@ -127,8 +127,7 @@ LogicalResult ScaleFolder::divideRows(LinearOp layer, ArrayRef<float> factors) {
     OpOperand &bias = layer.getBiasMutable()[0];
     llvm::Expected<std::vector<float>> values = reader.readAll(getWeight(bias));
     if (!values)
-      return layer.emitOpError("\"")
-             << layer.getName() << "\" " << llvm::toString(values.takeError());
+      return layer.emitLayerError() << llvm::toString(values.takeError());
     for (auto [value, factor] : llvm::zip_equal(*values, inverse))
       value *= factor;
     replace(bias, makeResource(context, {rows}, *values,

@@ -61,10 +61,6 @@ private:
 };
 } // namespace
 
-static InFlightDiagnostic emitLayerError(LinearOp layer) {
-  return layer.emitOpError("\"") << layer.getName() << "\" ";
-}
-
 /// Emits an error if the scales of `site`, behind a normalization, have nowhere
 /// to go.
 static LogicalResult verifySite(const Site &site) {
@@ -73,7 +69,7 @@ static LogicalResult verifySite(const Site &site) {
     if (isScalable(layer) && !activations)
       continue;
     InFlightDiagnostic error =
-        emitLayerError(layer)
+        layer.emitLayerError()
         << (activations ? "has quantized activations" : "is quantized")
         << " already";
     error.attachNote() << "run llq-smooth in front of what quantizes";
@@ -156,9 +152,9 @@ FailureOr<numerics::Smoothing> Smoother::choose(const Site &site,
       MutableArrayRef<float> block(values.data(), count * columns);
       if (llvm::Error error =
               reader.readRows(weight, begin, begin + count, block))
-        return emitLayerError(layer) << llvm::toString(std::move(error));
+        return layer.emitLayerError() << llvm::toString(std::move(error));
       if (llvm::Error error = verifyFinite(block, begin, columns))
-        return emitLayerError(layer) << llvm::toString(std::move(error));
+        return layer.emitLayerError() << llvm::toString(std::move(error));
       numerics::addColumnMaxima(block.data(), count, weightMax);
     }
     if (!strength.alpha) {
@@ -177,7 +173,7 @@ FailureOr<numerics::Smoothing> Smoother::choose(const Site &site,
   }
   for (auto [k, factor] : llvm::enumerate(result.factors))
     if (!std::isfinite(weightMax[k] * factor))
-      return emitLayerError(site.layers.front())
+      return LinearOp(site.layers.front()).emitLayerError()
              << "has weights of up to " << weightMax[k] << " in column " << k
              << " that overflow once they are multiplied by " << factor
              << ", give a smaller alpha";

@@ -73,17 +73,16 @@ LogicalResult StageVerifier::verifyLinear(LinearOp op) {
     return op.emitOpError("has no name");
   auto [entry, isNew] = layerNames.try_emplace(op.getName(), op.getLoc());
   if (!isNew) {
-    InFlightDiagnostic error = op.emitOpError("\"")
-                               << op.getName() << "\" is not the only layer of "
+    InFlightDiagnostic error = op.emitLayerError()
+                               << "is not the only layer of "
                                << "this name";
     error.attachNote(entry->second) << "another one is here";
     return error;
   }
   if (isa<QuantizedType>(op.getInput().getType()) &&
       !isa<QuantizedType>(op.getWeight().getType()))
-    return op.emitOpError("\"")
-           << op.getName()
-           << "\" has quantized activations and a weight that is not quantized";
+    return op.emitLayerError()
+           << "has quantized activations and a weight that is not quantized";
   return success();
 }
 

@@ -21,6 +21,7 @@
 #define LLQ_NUMERICS_UNIFORMGRID_H
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -136,6 +137,14 @@ quantizeRows(const float *weights, int64_t rows, int64_t columns,
 void dequantizeRows(const uint8_t *codes, const float *scales,
                     const uint8_t *zeros, int64_t rows, int64_t columns,
                     const UniformGridOptions &options, float *weights);
+
+/// How many of weights[rows, columns] lie beyond the ends of their group's
+/// grid, scales[rows, G] and the zero points that `getZero` says, by more than
+/// half a step. Weights are finite.
+int64_t countClipped(const float *weights, int64_t rows, int64_t columns,
+                     const UniformGridOptions &options,
+                     std::span<const float> scales,
+                     const std::function<float(int64_t group)> &getZero);
 
 } // namespace llq::numerics
 

@@ -236,8 +236,8 @@ static LogicalResult checkUnits(LinearOp op) {
       createCPUDecoder(op.getWeight().getType());
   if (!decoder || std::min(columns, decoder->unitColumns) <= kMostUnitColumns)
     return success();
-  return op.emitOpError("\"")
-         << op.getName() << "\" has groups of " << columns
+  return op.emitLayerError()
+         << "has groups of " << columns
          << " weights; integer sums of 32 bits hold the products of "
          << kMostUnitColumns;
 }
@@ -256,9 +256,8 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   if (failed(input))
     return failure();
   if (input->isQuantized() && !isa<QuantizedType>(first.getWeight().getType()))
-    return first.emitOpError("\"") << first.getName()
-                                   << "\" has quantized activations and a "
-                                      "weight that is not";
+    return first.emitLayerError() << "has quantized activations and a "
+                                     "weight that is not";
   if (input->hasOneScale() && failed(checkUnits(first)))
     return failure();
   SmallVector<Value> weights;
