@@ -9,6 +9,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
 using namespace llq;
@@ -206,6 +207,23 @@ LogicalResult AttentionOp::verify() {
              << getColumns(value) << " columns";
   if (getResult().getType() != getQuery().getType())
     return emitOpError("result has the type of the query");
+  return success();
+}
+
+LogicalResult PermuteChannelsOp::verify() {
+  int64_t columns = getColumns(getInput());
+  if (getOrder().getType().getShape() != ArrayRef(columns))
+    return emitOpError("has an order of type ")
+           << getOrder().getType() << " for " << columns << " channels";
+  // Not a vector of K bits: K of a splat is whatever the text says.
+  llvm::DenseSet<int32_t> seen;
+  for (int32_t channel : getOrder().getValues<int32_t>()) {
+    if (channel < 0 || channel >= columns)
+      return emitOpError("has channel ")
+             << channel << " in its order, the input has " << columns;
+    if (!seen.insert(channel).second)
+      return emitOpError("has channel ") << channel << " twice in its order";
+  }
   return success();
 }
 

@@ -281,6 +281,29 @@ def LLQ_AddOp : LLQ_Op<"add", [Pure, Commutative, SameOperandsAndResultType]> {
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
 }
 
+def LLQ_PermuteChannelsOp : LLQ_Op<"permute_channels", [Pure,
+    AllTypesMatch<["input", "result"]>]> {
+  let summary = "Channels of activations in another order";
+  let description = [{
+    `y[t,j] = x[t, order[j]]`, `order` a permutation of `0..K-1`. In front of a
+    linear layer whose weight is stored with its columns in that order: so a
+    method forms groups of columns that are not neighbours, and formats and
+    kernels of weights stay as they are.
+
+    Folds: the identity disappears, two in a row become one.
+    `llq-fold-permutations` moves it into weights where it can.
+
+    ```mlir
+    %y = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+    ```
+  }];
+  let arguments = (ins LLQ_Activation:$input, I32ElementsAttr:$order);
+  let results = (outs LLQ_Activation:$result);
+  let assemblyFormat = "$input `by` $order attr-dict `:` type($input)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Dispatch formation
 //===----------------------------------------------------------------------===//

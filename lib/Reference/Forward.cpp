@@ -66,6 +66,7 @@ struct ReferenceModel::Call {
   llvm::Error run(RMSNormOp op);
   llvm::Error run(LinearOp op);
   void run(QuantizeActivationOp op);
+  void run(PermuteChannelsOp op);
   void run(RotaryTableOp op);
   llvm::Error run(RotaryLookupOp op);
   void run(RopeOp op);
@@ -172,6 +173,16 @@ void ReferenceModel::Call::run(QuantizeActivationOp op) {
         value = scale == 0 ? 0 : scale * std::nearbyint(value / scale);
     }
   values[op.getResult()] = std::move(x);
+}
+
+void ReferenceModel::Call::run(PermuteChannelsOp op) {
+  const Matrix &x = values[op.getInput()];
+  Matrix y(x.rows, x.columns);
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (auto [j, channel] :
+         llvm::enumerate(op.getOrder().getValues<int32_t>()))
+      y.row(t)[j] = x.row(t)[channel];
+  values[op.getResult()] = std::move(y);
 }
 
 void ReferenceModel::Call::run(RotaryTableOp op) {
@@ -288,8 +299,8 @@ llvm::Error ReferenceModel::Call::run(Operation *op) {
   return llvm::TypeSwitch<Operation *, llvm::Error>(op)
       .Case<EmbeddingOp, RMSNormOp, LinearOp, RotaryLookupOp>(
           [&](auto concrete) -> llvm::Error { return run(concrete); })
-      .Case<QuantizeActivationOp, RotaryTableOp, RopeOp, AttentionOp, SwiGLUOp,
-            AddOp>([&](auto concrete) -> llvm::Error {
+      .Case<QuantizeActivationOp, PermuteChannelsOp, RotaryTableOp, RopeOp,
+            AttentionOp, SwiGLUOp, AddOp>([&](auto concrete) -> llvm::Error {
         run(concrete);
         return llvm::Error::success();
       })

@@ -116,6 +116,8 @@ LogicalResult StageVerifier::verifyOp(Operation *op) {
                                  "llq.linear may have them");
     return success();
   }
+  if (isa<PermuteChannelsOp>(op) && stage == Stage::Quantized)
+    return success();
   // Nothing else makes a weight, so every weight operand is one of the first
   // two.
   if (isa<WeightOp, QuantizedWeightOp, EmbeddingOp, RMSNormOp, PositionsOp,

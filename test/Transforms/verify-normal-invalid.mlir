@@ -124,3 +124,17 @@ module attributes {llq.architecture = #model} {
     return %y : tensor<?x4xf32>
   }
 }
+
+// -----
+
+#model = #llq.architecture<hidden = 4, layers = 1, heads = 2, kv_heads = 1, head_dim = 2, ffn = 8, vocab = 0, context_length = 16, rope_theta = 1.0e+04 : f64, rope_scaling = "none", rope_parameters = [], norm_eps = 1.0e-05 : f64, tied_embeddings = false>
+
+module attributes {llq.architecture = #model} {
+  func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x4xf32> {
+    %w = llq.weight dense_resource<w> : tensor<4x4xf32>
+    %x = llq.embedding %ids, %w : tensor<?xi32>, tensor<4x4xf32> -> tensor<?x4xf32>
+    // expected-error@+1 {{'llq.permute_channels' op does not belong to the normal form}}
+    %y = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+    return %y : tensor<?x4xf32>
+  }
+}

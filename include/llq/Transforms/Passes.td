@@ -37,7 +37,7 @@ def VerifyQuantizedPass : Pass<"llq-verify-quantized", "::mlir::ModuleOp"> {
   let description = [{
     The normal form (see `llq-verify-normal`), in which activations may be
     quantized too: `llq.quantize_activation` feeds linear layers with a quantized
-    weight and nothing else.
+    weight and nothing else. `llq.permute_channels` may stand anywhere.
   }];
 }
 

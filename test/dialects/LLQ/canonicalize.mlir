@@ -41,3 +41,32 @@ func.func @attention_has_effects(%x: tensor<?x4xf32>, %past: index) {
   %y = llq.attention %x, %x, %x, %past {layer = 0, heads = 1, kv_heads = 1, scale = 0.5 : f32} : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x4xf32>
   return
 }
+
+// CHECK-LABEL: @permutation_that_changes_nothing
+// CHECK-SAME: %[[X:[^:]*]]: tensor<?x4xf32>
+// CHECK-NEXT: return %[[X]]
+func.func @permutation_that_changes_nothing(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = llq.permute_channels %x by dense<[0, 1, 2, 3]> : tensor<4xi32> : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// y[j] = x[order[j]], so channel 0 of the second is channel 1 of the first,
+// which is 0.
+// CHECK-LABEL: @two_permutations
+// CHECK-SAME: %[[X:[^:]*]]: tensor<?x4xf32>
+// CHECK-NEXT: %[[Y:.*]] = llq.permute_channels %[[X]] by dense<[0, 2, 1, 3]>
+// CHECK-NEXT: return %[[Y]]
+func.func @two_permutations(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %z = llq.permute_channels %y by dense<[1, 0, 3, 2]> : tensor<4xi32> : tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}
+
+// CHECK-LABEL: @permutation_and_its_inverse
+// CHECK-SAME: %[[X:[^:]*]]: tensor<?x4xf32>
+// CHECK-NEXT: return %[[X]]
+func.func @permutation_and_its_inverse(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %z = llq.permute_channels %y by dense<[1, 3, 0, 2]> : tensor<4xi32> : tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}

@@ -308,3 +308,43 @@ llq.program @p max_tokens = 1 {
   // expected-error@+1 {{'llq.dispatch' op writes input "ids"}}
   llq.dispatch @k(%b) {items = 1, num_writes = 1}
 }
+
+// -----
+
+func.func @order_of_another_length(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{'llq.permute_channels' op has an order of type 'tensor<3xi32>' for 4 channels}}
+  %y = llq.permute_channels %x by dense<[2, 0, 1]> : tensor<3xi32> : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @order_of_two_dimensions(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{'llq.permute_channels' op has an order of type 'tensor<1x4xi32>' for 4 channels}}
+  %y = llq.permute_channels %x by dense<[[2, 0, 1, 3]]> : tensor<1x4xi32> : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @order_without_channel(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{'llq.permute_channels' op has channel 4 in its order, the input has 4}}
+  %y = llq.permute_channels %x by dense<[2, 0, 4, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @order_of_negative_channel(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{'llq.permute_channels' op has channel -1 in its order, the input has 4}}
+  %y = llq.permute_channels %x by dense<[2, 0, -1, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @order_with_a_channel_twice(%x: tensor<?x4611686018427387904xf32>) {
+  // expected-error@+1 {{'llq.permute_channels' op has channel 0 twice in its order}}
+  %y = llq.permute_channels %x by dense<0> : tensor<4611686018427387904xi32> : tensor<?x4611686018427387904xf32>
+  return
+}

@@ -74,6 +74,8 @@ func.func @quantized_form(%ids: tensor<?xi32>, %x: tensor<?x4xf32>) -> tensor<?x
   %qx = llq.quantize_activation %x : tensor<?x4xf32> -> !llq.quantized<?x4, #llq.dynamic<bits = 8, group = 32>>
   // CHECK: llq.quantize_activation %{{.*}} : tensor<?x4xf32> -> <?x4, #llq.static<bits = 6, scale = 3.000000e-01 : f32>>
   %qs = llq.quantize_activation %x : tensor<?x4xf32> -> !llq.quantized<?x4, #llq.static<bits = 6, scale = 0.3 : f32>>
+  // CHECK: llq.permute_channels %{{.*}} by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %px = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
   // CHECK: llq.dequantize %{{.*}} : <?x4, #llq.dynamic<bits = 8, group = 32>> -> tensor<?x4xf32>
   %dx = llq.dequantize %qx : !llq.quantized<?x4, #llq.dynamic<bits = 8, group = 32>> -> tensor<?x4xf32>
   // CHECK: llq.dequantize %{{.*}} : <2x4, {{.*}}> -> tensor<2x4xf32>
