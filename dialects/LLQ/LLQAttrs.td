@@ -231,10 +231,11 @@ def LLQ_PackedAttr : LLQ_Attr<"Packed", "packed"> {
 }
 
 def LLQ_PaddedVectorAttr : LLQ_Attr<"PaddedVector", "padded_vector"> {
-  let summary = "Vectors as f32, each padded with zeros, one after another";
+  let summary = "Vectors, each padded with zeros, one after another";
   let description = [{
     `values` are weights (`#llq.external`, resource blobs), whose rows follow each
-    other, or `array<f32>`, each padded to a multiple of `padding` elements.
+    other as f32, `array<f32>`, or `dense` vectors of i16 (orders of channels),
+    each padded to a multiple of `padding` elements.
   }];
   let parameters = (ins ArrayRefParameter<"::mlir::Attribute">:$values,
                         "int64_t":$padding);

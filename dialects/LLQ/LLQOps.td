@@ -311,10 +311,10 @@ def LLQ_PermuteChannelsOp : LLQ_Op<"permute_channels", [Pure,
 def LLQ_RegionOp : LLQ_Op<"region", [SingleBlock]> {
   let summary = "Ops that become one kernel";
   let description = [{
-    Groups ops that one kernel computes: a normalization with the quantization of
-    its result, the products q, k and v of one input, gate and up with their
-    gated activation, a product with its residual addition. Formed by
-    `llq-form-dispatches`; each target has one kernel generator for each kind.
+    Groups ops that one kernel computes: a normalization with the permutation and
+    the quantization of its result, the products q, k and v of one input, gate and
+    up with their gated activation, a product with its residual addition. Formed
+    by `llq-form-dispatches`; each target has one kernel generator for each kind.
   }];
   let arguments = (ins);
   let results = (outs Variadic<AnyType>:$results);

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace llq;
@@ -43,7 +44,8 @@ private:
   void fuseGated();
   void fuseProducts();
   void fuseResiduals();
-  void fuseNorms();
+  void fuseRows();
+  void formRow(Operation *last);
   void fuseAttention();
   void wrapRest();
   /// Moves `ops` (in block order) into one region in front of `position`.
@@ -157,13 +159,35 @@ void Former::fuseResiduals() {
   }
 }
 
-void Former::fuseNorms() {
-  for (auto op :
-       llvm::make_early_inc_range(block.getOps<QuantizeActivationOp>())) {
-    auto norm = op.getInput().getDefiningOp<RMSNormOp>();
-    if (norm && norm->hasOneUse() && isFree(norm))
-      form({norm, op}, op);
+/// Place of `op` in what one kernel does to a row, 0 if it has none.
+static int getRowStage(Operation *op) {
+  return llvm::TypeSwitch<Operation *, int>(op)
+      .Case([](RMSNormOp) { return 1; })
+      .Case([](PermuteChannelsOp) { return 2; })
+      .Case([](QuantizeActivationOp) { return 3; })
+      .Default(0);
+}
+
+/// Forms a region of `last` and the stages in front of it that nothing else
+/// reads.
+void Former::formRow(Operation *last) {
+  SmallVector<Operation *> ops = {last};
+  while (Operation *op = ops.front()->getOperand(0).getDefiningOp()) {
+    int stage = getRowStage(op);
+    if (stage == 0 || stage >= getRowStage(ops.front()) || !op->hasOneUse() ||
+        !isFree(op))
+      break;
+    ops.insert(ops.begin(), op);
   }
+  form(ops, last);
+}
+
+void Former::fuseRows() {
+  for (auto op :
+       llvm::make_early_inc_range(block.getOps<QuantizeActivationOp>()))
+    formRow(op);
+  for (auto op : llvm::make_early_inc_range(block.getOps<PermuteChannelsOp>()))
+    formRow(op);
 }
 
 void Former::fuseAttention() {
@@ -196,7 +220,7 @@ void Former::run() {
   fuseGated();
   fuseProducts();
   fuseResiduals();
-  fuseNorms();
+  fuseRows();
   fuseAttention();
   wrapRest();
 }

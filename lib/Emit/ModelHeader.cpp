@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ModelHeader.h"
+#include "llq/Packing/CPULayout.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/MapVector.h"
@@ -67,7 +68,30 @@ static std::string getAccuracy(StringRef kernel) {
   return {};
 }
 
+/// Whether the dispatch that makes `rows` puts their channels in another order,
+/// which then is stored.
+static bool isPermuted(Value rows) {
+  auto isOrder = [](Attribute value) {
+    return isa<DenseIntElementsAttr>(value);
+  };
+  for (Operation *user : rows.getUsers()) {
+    auto dispatch = cast<DispatchOp>(user);
+    auto written = dispatch.getBuffers().take_back(dispatch.getNumWrites());
+    if (!llvm::is_contained(written, rows))
+      continue;
+    for (Value buffer : dispatch.getBuffers())
+      if (auto vectors = dyn_cast_if_present<PaddedVectorAttr>(
+              buffer.getDefiningOp<BufferOp>().getContentAttr());
+          vectors && llvm::any_of(vectors.getValues(), isOrder))
+        return true;
+  }
+  return false;
+}
+
 void ModelHeader::collectLayers() {
+  // Permuted inputs, whose order counts once: for the first layer of those that
+  // read them.
+  llvm::DenseSet<Value> permuted;
   for (const WeightSegment &weight : weights) {
     BufferOp buffer = weight.buffer;
     auto packed = dyn_cast<PackedAttr>(*buffer.getContent());
@@ -75,10 +99,14 @@ void ModelHeader::collectLayers() {
       continue;
     // What the dispatches that read the weight say of it.
     std::string accuracy = "exact";
-    for (Operation *user : buffer->getUsers())
-      if (std::string found = getAccuracy(cast<DispatchOp>(user).getKernel());
-          !found.empty())
+    bool countOrder = false;
+    for (Operation *user : buffer->getUsers()) {
+      auto dispatch = cast<DispatchOp>(user);
+      if (std::string found = getAccuracy(dispatch.getKernel()); !found.empty())
         accuracy = found;
+      Value input = dispatch.getBuffers().front();
+      countOrder |= isPermuted(input) && permuted.insert(input).second;
+    }
     for (WeightPartAttr part : packed.getParts()) {
       auto [rows, columns] =
           isa<QuantizedType>(part.getType())
@@ -86,8 +114,10 @@ void ModelHeader::collectLayers() {
                           cast<QuantizedType>(part.getType()).getColumns())
               : std::pair(cast<ShapedType>(part.getType()).getDimSize(0),
                           cast<ShapedType>(part.getType()).getDimSize(1));
-      layers.push_back({part, rows, columns, getStoredBytes(part.getType()),
-                        accuracy,
+      int64_t bytes = getStoredBytes(part.getType());
+      if (std::exchange(countOrder, false))
+        bytes += kOrderBytes * columns;
+      layers.push_back({part, rows, columns, bytes, accuracy,
                         part.getName().getValue().starts_with("layers.")});
     }
   }

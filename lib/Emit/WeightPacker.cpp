@@ -171,6 +171,16 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
 
 llvm::Error WeightPacker::writeVectors(PaddedVectorAttr vectors, Sink sink) {
   for (Attribute value : vectors.getValues()) {
+    if (auto order = dyn_cast<DenseIntElementsAttr>(value);
+        order && order.getElementType().isInteger(16)) {
+      std::vector<int16_t> channels(order.value_begin<int16_t>(),
+                                    order.value_end<int16_t>());
+      channels.resize(llvm::alignTo(channels.size(), vectors.getPadding()));
+      if (llvm::Error e = sink({reinterpret_cast<const char *>(channels.data()),
+                                channels.size() * sizeof(int16_t)}))
+        return e;
+      continue;
+    }
     std::vector<float> floats;
     if (auto array = dyn_cast<DenseF32ArrayAttr>(value)) {
       floats = array.asArrayRef().vec();

@@ -185,3 +185,46 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x32xf32> {
   %y = llq.add %b, %a : tensor<?x32xf32>
   return %y : tensor<?x32xf32>
 }
+
+// -----
+
+// A permutation joins the norm in front of it and the quantization behind it; a
+// norm behind it is another pass over the row.
+
+// CHECK-LABEL: func.func @forward
+// CHECK: llq.embedding
+// CHECK: llq.region
+// CHECK-NEXT: llq.rms_norm
+// CHECK-NEXT: llq.permute_channels
+// CHECK-NEXT: llq.quantize_activation
+// CHECK-NEXT: llq.yield
+// CHECK: %[[B:.*]] = llq.region
+// CHECK-NEXT: llq.rms_norm
+// CHECK-NEXT: llq.permute_channels
+// CHECK-NEXT: llq.yield
+// CHECK: %[[C:.*]] = llq.region
+// CHECK-NEXT: llq.permute_channels %[[B]]
+// CHECK-NEXT: llq.yield
+// CHECK: llq.region
+// CHECK-NEXT: llq.rms_norm %[[C]]
+// CHECK-NEXT: llq.yield
+// CHECK: llq.region
+// CHECK-NEXT: llq.permute_channels %[[C]]
+// CHECK-NEXT: llq.quantize_activation
+// CHECK-NEXT: llq.yield
+!x = !llq.quantized<?x4, #llq.dynamic<bits = 8, group = 32>>
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> (!x, tensor<?x4xf32>, !x) {
+  %w = llq.weight dense_resource<w> : tensor<4x4xf16>
+  %n = llq.weight dense_resource<n> : tensor<4xf32>
+  %x = llq.embedding %ids, %w : tensor<?xi32>, tensor<4x4xf16> -> tensor<?x4xf32>
+  %a0 = llq.rms_norm %x, %n {epsilon = 1.0e-05 : f32} : tensor<?x4xf32>, tensor<4xf32>
+  %a1 = llq.permute_channels %a0 by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %a2 = llq.quantize_activation %a1 : tensor<?x4xf32> -> !x
+  %b0 = llq.rms_norm %x, %n {epsilon = 1.0e-05 : f32} : tensor<?x4xf32>, tensor<4xf32>
+  %b1 = llq.permute_channels %b0 by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %c0 = llq.permute_channels %b1 by dense<[3, 2, 1, 0]> : tensor<4xi32> : tensor<?x4xf32>
+  %c1 = llq.rms_norm %c0, %n {epsilon = 1.0e-05 : f32} : tensor<?x4xf32>, tensor<4xf32>
+  %d0 = llq.permute_channels %c0 by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+  %d1 = llq.quantize_activation %d0 : tensor<?x4xf32> -> !x
+  return %a2, %c1, %d1 : !x, tensor<?x4xf32>, !x
+}

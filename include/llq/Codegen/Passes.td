@@ -13,7 +13,7 @@ def FormDispatchesPass : Pass<"llq-form-dispatches", "::mlir::ModuleOp"> {
   let summary = "Group ops that one kernel computes";
   let description = [{
     Wraps the ops of `@forward` in `llq.region`, fusing what pays:
-    - a normalization and the quantization of its result;
+    - a normalization, the permutation and the quantization of its result;
     - all linear layers of one input with weights of one format (q, k, v);
     - gate, up and their gated activation;
     - a linear layer and the residual addition behind it;

@@ -29,6 +29,10 @@ namespace llq {
 
 inline constexpr int64_t kTileRows = 16;
 inline constexpr int64_t kBlockColumns = 32;
+/// Bytes of a channel's number in the order of permuted activations, of which
+/// there are up to kMostPermutedColumns.
+inline constexpr int64_t kOrderBytes = 2;
+inline constexpr int64_t kMostPermutedColumns = 65536;
 /// Rows are padded to a multiple of this, so that padded columns of an
 /// activation buffer are always written (with zeros).
 inline constexpr int64_t kRowPadding = 32;

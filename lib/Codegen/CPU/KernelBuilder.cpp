@@ -121,6 +121,17 @@ void KernelBuilder::store(Value value, Value pointer, int64_t bytes) {
                         getAlignment(value.getType()));
 }
 
+Value KernelBuilder::gather(VectorType type, Value pointer, Value indices) {
+  VectorType pointers = VectorType::get(type.getShape(), pointer.getType());
+  Value places = LLVM::GEPOp::create(*this, pointers, type.getElementType(),
+                                     pointer, ArrayRef<LLVM::GEPArg>{indices},
+                                     LLVM::GEPNoWrapFlags::inbounds);
+  Value all = splat(VectorType::get(type.getShape(), getI1Type()), int64_t(1));
+  Value none = splat(type, 0.0);
+  return LLVM::masked_gather::create(*this, type, places, all, none,
+                                     getAlignment(type));
+}
+
 Value KernelBuilder::loadBroadcast(VectorType type, Value pointer,
                                    int64_t bytes) {
   return broadcast(type, load(type.getElementType(), pointer, bytes));

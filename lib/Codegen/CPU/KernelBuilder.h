@@ -83,6 +83,8 @@ public:
 
   Value load(mlir::Type type, Value pointer, int64_t bytes = 0);
   void store(Value value, Value pointer, int64_t bytes = 0);
+  /// Lane i is element `indices[i]` of the array at `pointer`.
+  Value gather(VectorType type, Value pointer, Value indices);
   /// A scalar of `type`'s element type, in all lanes.
   Value loadBroadcast(VectorType type, Value pointer, int64_t bytes = 0);
   /// `lanes` consecutive elements of `element` (f32, f16, bf16 or i8, the last

@@ -102,13 +102,16 @@ struct LinearKernel {
   int64_t getItems() const;
 };
 
-/// Root-mean-square normalization, quantization, or both.
-/// Buffers: x, [weight f32], [scale f32 if the result is static], y.
+/// What is done to a row in front of a product: root-mean-square normalization,
+/// another order of its channels, quantization, or several of these.
+/// Buffers: x, [weight f32[Kp] if there is a norm, then order u16[Kp] if the
+/// channels are permuted], [scale f32 if the result is static], y.
 struct NormKernel {
   int64_t columns;
   bool norm;
   float epsilon;
   ActivationType result;
+  bool permute = false;
 
   std::string getName() const;
   void emit(mlir::ModuleOp module, const CPULevel &level) const;

@@ -57,8 +57,9 @@ private:
   LogicalResult lower(RegionOp region);
   LogicalResult lowerProduct(RegionOp region, ArrayRef<LinearOp> linears,
                              SwiGLUOp gated, AddOp residual);
-  LogicalResult lowerNorm(RegionOp region, RMSNormOp norm,
-                          QuantizeActivationOp quantize);
+  LogicalResult lowerRow(RegionOp region, RMSNormOp norm,
+                         PermuteChannelsOp permute,
+                         QuantizeActivationOp quantize);
   LogicalResult lowerAttention(RegionOp region, AttentionOp op);
   LogicalResult lowerEmbedding(EmbeddingOp op);
   LogicalResult lowerRotary(RotaryTableOp op);
@@ -320,10 +321,36 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   return success();
 }
 
-LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
-                                  QuantizeActivationOp quantize) {
-  Operation *op = norm ? norm.getOperation() : quantize.getOperation();
-  Value input = norm ? Value(norm.getInput()) : Value(quantize.getInput());
+/// `order` as the kernels read it, or null if there are too many channels.
+/// Padding stays where it is.
+static Attribute packOrder(PermuteChannelsOp permute) {
+  int64_t columns = getColumns(permute.getResult());
+  if (columns > kMostPermutedColumns)
+    return {};
+  SmallVector<int16_t> channels;
+  for (int32_t channel : permute.getOrder().getValues<int32_t>())
+    channels.push_back(int16_t(channel));
+  for (int64_t k = columns; k < getPaddedColumns(columns); ++k)
+    channels.push_back(int16_t(k));
+  auto type = RankedTensorType::get({int64_t(channels.size())},
+                                    IntegerType::get(permute.getContext(), 16));
+  return DenseElementsAttr::get(type, ArrayRef(channels));
+}
+
+LogicalResult Lowering::lowerRow(RegionOp region, RMSNormOp norm,
+                                 PermuteChannelsOp permute,
+                                 QuantizeActivationOp quantize) {
+  // Each reads the one in front of it.
+  SmallVector<Operation *> ops;
+  for (Operation *op :
+       {norm.getOperation(), permute.getOperation(), quantize.getOperation()})
+    if (op) {
+      if (!ops.empty() && op->getOperand(0) != ops.back()->getResult(0))
+        return region.emitOpError("is no group of llq-form-dispatches");
+      ops.push_back(op);
+    }
+  Operation *op = ops.front();
+  Value input = op->getOperand(0);
   FailureOr<Place> x = findRows(op, input);
   if (failed(x))
     return failure();
@@ -336,17 +363,30 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
   NormKernel kernel;
   kernel.columns = getColumns(input);
   kernel.norm = bool(norm);
+  kernel.permute = bool(permute);
   kernel.result = *result;
   kernel.epsilon = norm ? norm.getEpsilon().convertToFloat() : 0;
-  SmallVector<Value> buffers = {x->buffer};
+  int64_t padded = getPaddedColumns(kernel.columns), vectorBytes = 0;
+  SmallVector<Attribute> vectors;
   if (norm) {
     auto weight = norm.getWeight().getDefiningOp<WeightOp>();
     if (!weight)
       return norm.emitOpError("needs a constant weight");
-    buffers.push_back(getVectors(("norm." + Twine(temporaries)).str(),
-                                 weight.getValueAttr(),
-                                 4 * getPaddedColumns(kernel.columns)));
+    vectors.push_back(weight.getValueAttr());
+    vectorBytes += 4 * padded;
   }
+  if (permute) {
+    vectors.push_back(packOrder(permute));
+    if (!vectors.back())
+      return permute.emitOpError("the cpu target permutes up to ")
+             << kMostPermutedColumns << " channels, found " << kernel.columns;
+    vectorBytes += kOrderBytes * padded;
+  }
+  SmallVector<Value> buffers = {x->buffer};
+  if (!vectors.empty())
+    buffers.push_back(
+        getVectors(((norm ? "norm." : "order.") + Twine(temporaries)).str(),
+                   vectors, vectorBytes));
   if (quantize)
     if (auto format = dyn_cast<StaticAttr>(quantize.getType().getFormat()))
       buffers.push_back(getVectors(
@@ -359,11 +399,10 @@ LogicalResult Lowering::lowerNorm(RegionOp region, RMSNormOp norm,
                      ("quantized." + Twine(temporaries++)).str(),
                      kernel.result.getRowBytes(kernel.columns));
   else
-    y = createRows("norm", kernel.columns);
+    y = createRows(permute ? "permuted" : "norm", kernel.columns);
   buffers.push_back(y);
   dispatch(kernel, 0, 1, buffers);
-  place(op == norm && quantize ? Value(quantize.getResult()) : op->getResult(0),
-        {y, 0, getPaddedColumns(kernel.columns)});
+  place(ops.back()->getResult(0), {y, 0, padded});
   return success();
 }
 
@@ -526,6 +565,7 @@ LogicalResult Lowering::lower(RegionOp region) {
   SwiGLUOp gated;
   AddOp residual;
   RMSNormOp norm;
+  PermuteChannelsOp permute;
   QuantizeActivationOp quantize;
   for (Operation &op : region.getBody().front()) {
     if (isa<YieldOp, RopeOp, PositionsOp>(op))
@@ -546,6 +586,8 @@ LogicalResult Lowering::lower(RegionOp region) {
       residual = found;
     else if (auto found = dyn_cast<RMSNormOp>(op))
       norm = found;
+    else if (auto found = dyn_cast<PermuteChannelsOp>(op))
+      permute = found;
     else if (auto found = dyn_cast<QuantizeActivationOp>(op))
       quantize = found;
     else
@@ -556,8 +598,8 @@ LogicalResult Lowering::lower(RegionOp region) {
       return region.emitOpError("is no group of llq-form-dispatches");
     return lowerProduct(region, linears, gated, residual);
   }
-  if (norm || quantize)
-    return lowerNorm(region, norm, quantize);
+  if (norm || permute || quantize)
+    return lowerRow(region, norm, permute, quantize);
   if (gated)
     return lowerElementwise(gated);
   if (residual)

@@ -2,7 +2,8 @@
 //
 // One work item is a token: its sum of squares, the normalized row, and, in the
 // same pass over the row, its codes in groups of 32. A scale of the whole token
-// takes a pass to find it first.
+// takes a pass to find it first. A permutation changes only from where the
+// values of a group are loaded, so it is exact and no pass of its own.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -24,6 +25,8 @@ std::string NormKernel::getName() const {
     uint32_t bits = llvm::bit_cast<uint32_t>(epsilon);
     name = "norm_" + llvm::utohexstr(bits) + "_";
   }
+  if (permute)
+    name += "permute_";
   if (result.isQuantized())
     name += "quantize_" + result.getName() + "_";
   return name + std::to_string(columns);
@@ -42,7 +45,7 @@ public:
 
 private:
   void emitToken(Value token);
-  /// 32 values of a group of the row `x`, normalized.
+  /// 32 values of a group of the row `x`, permuted and normalized.
   SmallVector<Value> getValues(Value x, Value group);
   /// Adds the magnitudes of `values` to the maxima of 16 lanes.
   Value getLargest(ArrayRef<Value> values, Value largest);
@@ -57,7 +60,7 @@ private:
   int64_t padded;
   QuantizedRow row;
   TokenRow tokenRow;
-  Value input, weight, staticScale, output;
+  Value input, weight, order, staticScale, output;
   Value factor; // of the current token
 };
 
@@ -68,10 +71,22 @@ SmallVector<Value> NormEmitter::getValues(Value x, Value group) {
   Value bytes = b.mul(group, 4 * kBlockColumns);
   SmallVector<Value> values;
   for (int64_t i = 0; i < kBlockColumns; i += 16) {
-    Value v = b.load(floats, b.advance(x, bytes), 4 * i);
+    Value channels;
+    if (kernel.permute) {
+      Value at = b.advance(order, b.mul(group, kOrderBytes * kBlockColumns));
+      channels = arith::ExtUIOp::create(
+          b, b.i32x(16), b.load(b.i16x(16), at, kOrderBytes * i));
+      // Numbers from a damaged file read nothing beyond the row.
+      channels =
+          arith::MinUIOp::create(b, channels, b.splat(b.i32x(16), padded - 1));
+    }
+    auto load = [&](Value row) {
+      return channels ? b.gather(floats, row, channels)
+                      : b.load(floats, b.advance(row, bytes), 4 * i);
+    };
+    Value v = load(x);
     if (kernel.norm)
-      v = b.mulf(b.mulf(v, factor),
-                 b.load(floats, b.advance(weight, bytes), 4 * i));
+      v = b.mulf(b.mulf(v, factor), load(weight));
     values.push_back(v);
   }
   return values;
@@ -184,8 +199,10 @@ void NormEmitter::emitToken(Value token) {
 void NormEmitter::emit() {
   int64_t next = 0;
   input = b.buffer(next++);
-  if (kernel.norm)
+  if (kernel.norm || kernel.permute) {
     weight = b.buffer(next++);
+    order = kernel.norm ? b.advance(weight, 4 * padded) : weight;
+  }
   if (kernel.result.kind == Kind::Static)
     staticScale = b.buffer(next++);
   output = b.buffer(next++);

@@ -232,3 +232,19 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x8xf32> {
   %y = llq.linear "head" %q, %w : !llq.quantized<?x65568, #llq.dynamic<bits = 8, group = 0>>, !llq.quantized<8x65568, #llq.uniform<bits = 8, group = 0, zero = none, scale = f16>> -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+
+// Permuting is the second step of a pass over rows, normalization the first.
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x4xf32> {
+  %w = llq.weight dense_resource<w> : tensor<4x4xf16>
+  %n = llq.weight dense_resource<n> : tensor<4xf32>
+  %x = llq.embedding %ids, %w : tensor<?xi32>, tensor<4x4xf16> -> tensor<?x4xf32>
+  // expected-error @below {{is no group of llq-form-dispatches}}
+  %y = llq.region : tensor<?x4xf32> {
+    %a = llq.permute_channels %x by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+    %b = llq.rms_norm %a, %n {epsilon = 1.0e-05 : f32} : tensor<?x4xf32>, tensor<4xf32>
+    llq.yield %b : tensor<?x4xf32>
+  }
+  return %y : tensor<?x4xf32>
+}

@@ -238,3 +238,33 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x64xf32> {
   %c = llq.linear "c" %bq, %w : !r64, !w64 -> tensor<?x64xf32>
   return %c : tensor<?x64xf32>
 }
+
+// -----
+
+// The order of channels lies behind the weight of the norm, 16 bits for each;
+// what is padding stays there.
+
+// CHECK-LABEL: llq.program @cpu
+// CHECK: %[[X:.*]] = llq.buffer input "inputs.0" {bytes_per_token = 128 : i64}
+// CHECK: %[[N:.*]] = llq.buffer weight "norm.0" {bytes = 192 : i64, content = #llq.padded_vector<32, [dense_resource<n> : tensor<30xf32>, dense<[29, 0, 1, {{.*}}, 27, 28, 30, 31]> : tensor<32xi16>]>}
+// CHECK: %[[A:.*]] = llq.buffer temporary "permuted.0" {bytes_per_token = 128 : i64}
+// CHECK: llq.dispatch @norm_3727C5AC_permute_30(%[[X]], %[[N]], %[[A]]) {items_per_token = 1 : i64, num_writes = 1 : i64}
+// CHECK: %[[O:.*]] = llq.buffer weight "order.1" {bytes = 64 : i64, content = #llq.padded_vector<32, [dense<[29,
+// CHECK: %[[B:.*]] = llq.buffer output "outputs.0"
+// CHECK: llq.dispatch @permute_30(%[[A]], %[[O]], %[[B]])
+// CHECK: %[[Q:.*]] = llq.buffer weight "order.2" {bytes = 64
+// CHECK: %[[C:.*]] = llq.buffer temporary "quantized.2" {bytes_per_token = 40 : i64}
+// CHECK: llq.dispatch @permute_quantize_int8_30(%[[B]], %[[Q]], %[[C]])
+!x = !llq.quantized<?x30, #llq.dynamic<bits = 8, group = 32>>
+!w = !llq.quantized<32x30, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>
+func.func @forward(%past: index, %x: tensor<?x30xf32>) -> (tensor<?x30xf32>, tensor<?x32xf32>) {
+  %n = llq.weight dense_resource<n> : tensor<30xf32>
+  %w = llq.quantized_weight {codes = dense_resource<c> : tensor<32x15xi8>, scales = dense_resource<s> : tensor<32x1xf16>} : !w
+  %a = llq.rms_norm %x, %n {epsilon = 1.0e-05 : f32} : tensor<?x30xf32>, tensor<30xf32>
+  %b = llq.permute_channels %a by dense<[29, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28]> : tensor<30xi32> : tensor<?x30xf32>
+  %c = llq.permute_channels %b by dense<[29, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28]> : tensor<30xi32> : tensor<?x30xf32>
+  %d = llq.permute_channels %c by dense<[29, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28]> : tensor<30xi32> : tensor<?x30xf32>
+  %q = llq.quantize_activation %d : tensor<?x30xf32> -> !x
+  %y = llq.linear "y" %q, %w : !x, !w -> tensor<?x32xf32>
+  return %c, %y : tensor<?x30xf32>, tensor<?x32xf32>
+}

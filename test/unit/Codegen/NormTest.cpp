@@ -8,8 +8,11 @@
 
 #include "llq/Numerics/ActivationGrid.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <numeric>
 
 using namespace mlir;
 using namespace llq;
@@ -258,6 +261,102 @@ TEST_P(Norm, QuantizesWithOneScaleAsTheReference) {
           return;
       }
   }
+}
+
+/// An order of `columns` channels as it is stored: padding stays there.
+std::vector<uint16_t> makeOrder(int64_t columns, std::mt19937 &random) {
+  std::vector<uint16_t> order(getPaddedColumns(columns));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.begin() + columns, random);
+  return order;
+}
+
+/// The weight of a norm, if there is one, and an order behind it.
+std::vector<char> joinVectors(ArrayRef<float> weight,
+                              ArrayRef<uint16_t> order) {
+  std::vector<char> bytes;
+  auto append = [&](auto values) {
+    auto *from = reinterpret_cast<const char *>(values.data());
+    bytes.insert(bytes.end(), from, from + values.size() * sizeof(values[0]));
+  };
+  append(weight);
+  append(order);
+  return bytes;
+}
+
+/// A permutation is exact, whatever goes on in the same pass: bit for bit what
+/// a plain loop makes of the norm's result.
+TEST_P(Norm, PermutesAsTheOrderSays) {
+  using Kind = ActivationType::Kind;
+  constexpr int64_t tokens = 13;
+  constexpr ActivationType types[] = {{}, int8, {Kind::Token, 6}};
+  KernelModule module(level());
+  for (int64_t k : columns) {
+    module.add(NormKernel{k, true, 1e-5f, {}});
+    for (ActivationType type : types)
+      for (bool norm : {false, true})
+        module.add(NormKernel{k, norm, norm ? 1e-5f : 0, type, true});
+  }
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  for (int64_t k : columns) {
+    SCOPED_TRACE(k);
+    int64_t padded = getPaddedColumns(k);
+    std::vector<float> x = makeRows(tokens, k, random), w(padded);
+    for (int64_t c = 0; c < k; ++c)
+      w[c] = std::normal_distribution<float>(1)(random);
+    std::vector<uint16_t> order = makeOrder(k, random);
+    Guarded input(x), weight(w), normalized(4 * tokens * padded);
+    Call({module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
+          {&input, &weight, &normalized},
+          {0, 1},
+          tokens})
+        .run();
+    for (ActivationType type : types)
+      for (bool norm : {false, true}) {
+        const float *source = norm ? normalized.as<float>() : x.data();
+        std::vector<float> expected(tokens * padded);
+        for (int64_t token = 0; token < tokens; ++token)
+          for (int64_t c = 0; c < k; ++c)
+            expected[token * padded + c] = source[token * padded + order[c]];
+        NormKernel kernel{k, norm, norm ? 1e-5f : 0, type, true};
+        SCOPED_TRACE(kernel.getName());
+        Guarded vectors(
+            joinVectors(norm ? ArrayRef(w) : ArrayRef<float>(), order));
+        Guarded y(tokens * type.getRowBytes(k));
+        runAndCheckSplits({module.find(kernel.getName()),
+                           {&input, &vectors, &y},
+                           {0, 1},
+                           tokens});
+        if (type.hasOneScale())
+          expectTokenRows(y, expected.data(), tokens, k, type, 0);
+        else if (type.isQuantized())
+          expectQuantized(y, expected, tokens, k);
+        else
+          EXPECT_EQ(std::memcmp(y.data(), expected.data(), y.size()), 0);
+        if (HasFatalFailure())
+          return;
+      }
+  }
+}
+
+/// Channels that do not exist, of a damaged file, read nothing beyond the row:
+/// the buffer ends at a page without access.
+TEST_P(Norm, DamagedOrdersStayInsideTheRow) {
+  constexpr int64_t k = 33;
+  NormKernel kernel{k, true, 1e-5f, {}, true};
+  KernelModule module(level());
+  module.add(kernel);
+  module.compile();
+  ASSERT_FALSE(HasFatalFailure());
+  std::vector<float> w(getPaddedColumns(k), 1);
+  std::vector<uint16_t> order(getPaddedColumns(k), 65535);
+  Guarded input(makeRows(1, k, random)), vectors(joinVectors(w, order));
+  Guarded y(4 * getPaddedColumns(k), 1);
+  Call({module.find(kernel.getName()), {&input, &vectors, &y}, {0, 1}, 1})
+      .run();
+  for (int64_t c = 0; c < k; ++c)
+    EXPECT_EQ(y.as<float>()[c], 0); // the last channel of the padding
 }
 
 } // namespace
