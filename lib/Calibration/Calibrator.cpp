@@ -56,6 +56,17 @@ static int64_t getColumns(Value activation) {
   return cast<ShapedType>(activation.getType()).getDimSize(1);
 }
 
+/// The activations that a model which stands at `site` goes on from. It stands
+/// right behind what makes the input of the site, in front of whatever reads
+/// that: layers that read its channels in another order are a site of their own,
+/// and may come first.
+static llvm::SetVector<Value> getActivationsAt(const Site &site) {
+  Operation *input = site.input.getDefiningOp();
+  return getLiveActivations(
+      input ? input->getNextNode()
+            : &LinearOp(site.layers.front())->getBlock()->front());
+}
+
 using Stores = llvm::MapVector<Value, std::shared_ptr<ActivationStore>>;
 
 /// A place of the model, and how samples get there. Which activations continue
@@ -216,7 +227,7 @@ LogicalResult Calibrator::moveTo(const Site &site) {
   auto next = std::make_shared<Place>();
   next->layer = site.layers.front();
   next->siteInput = site.input;
-  next->live = getLiveActivations(next->layer);
+  next->live = getActivationsAt(site);
   const llvm::SetVector<Value> &known = impl->place->live;
   for (Value value : next->live)
     if (!known.contains(value))
@@ -368,7 +379,7 @@ static int64_t getActivationBytes(ArrayRef<Site> sites, int64_t tokens) {
   std::optional<StringRef> block;
   for (const Site &site : sites) {
     int64_t columns = 0;
-    for (Value value : getLiveActivations(site.layers[0]))
+    for (Value value : getActivationsAt(site))
       columns += getColumns(value);
     int64_t bytes = tokens * columns * int64_t(sizeof(float));
     // Those in front of the block, to run it once more, and both of where the

@@ -73,7 +73,7 @@ static void addLive(Value value, Operation *cut, llvm::SetVector<Value> &live) {
   if (isa<WeightOp, QuantizedWeightOp, PositionsOp, RotaryTableOp,
           RotaryLookupOp>(op))
     return;
-  if (isa<RMSNormOp, QuantizeActivationOp>(op))
+  if (isa<RMSNormOp, PermuteChannelsOp, QuantizeActivationOp>(op))
     return addLive(op->getOperand(0), cut, live);
   live.insert(value);
 }

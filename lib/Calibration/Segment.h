@@ -35,7 +35,7 @@ Segment extractSegment(mlir::func::FuncOp function,
 
 /// The activations in front of `cut` that `cut` and what follows it are
 /// computed from. Not among them is what is quickly computed again from the
-/// others: norms, rotary tables, quantized activations.
+/// others: norms, rotary tables, permuted and quantized activations.
 llvm::SetVector<mlir::Value> getLiveActivations(mlir::Operation *cut);
 
 } // namespace llq
