@@ -44,8 +44,8 @@ inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
 /// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ... bits
 /// by the methods that are to come.
 inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
-/// On a module whose layers stand for larger ones, only to see which formats
-/// they get: their inputs cannot be computed.
+/// On a module of a dry run, only to see formats and sizes: layers stand for
+/// larger ones, whose inputs cannot be computed, or weights have no values.
 inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";

@@ -126,7 +126,8 @@ def LLQ_ScaledAttr : LLQ_Attr<"Scaled", "scaled", [TypedAttrInterface]> {
 //===----------------------------------------------------------------------===//
 
 def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
-    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface>]> {
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["hasIndependentRows"]>]> {
   let summary = "Uniform grid of 2 to 8 bits in groups along K";
   let description = [{
     `w[n,k] = scale[n,g] * (code[n,k] - zero[n,g])`, `g = k / group`. `group = 0`

@@ -42,6 +42,11 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
       "void", "dequantizeRows",
       (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
            "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd, "float *":$out)>,
+    InterfaceMethod<[{
+        Whether row `i` of the matrix is decoded from row `i` of each component
+        alone, so that rows may be put in another order.
+      }],
+      "bool", "hasIndependentRows", (ins), "", [{ return false; }]>,
   ];
   let extraClassDeclaration = [{
     /// Bytes of all components of a matrix w[n,k].

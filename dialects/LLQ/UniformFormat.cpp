@@ -66,6 +66,8 @@ SmallVector<WeightComponent> UniformAttr::getComponents(int64_t n,
   return components;
 }
 
+bool UniformAttr::hasIndependentRows() const { return true; }
+
 /// Element `index` of an f16 or f32 array.
 static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
   if (type == ScaleType::F16) {

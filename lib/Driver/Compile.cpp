@@ -165,7 +165,7 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
   if (!levels)
     return levels.takeError();
   std::string accuracy = options.accuracy.empty() ? "int8" : options.accuracy;
-  pipeline += "llq-set-accuracy{level=" + accuracy + "},";
+  pipeline += "llq-fold-permutations,llq-set-accuracy{level=" + accuracy + "},";
   if (!options.kvCache.empty())
     pipeline += "llq-set-cache{type=" + options.kvCache + "},";
   else if (accuracy == "int8")

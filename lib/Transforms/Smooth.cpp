@@ -85,6 +85,9 @@ static LogicalResult verifySite(const Site &site) {
     }
   if (isFoldable(site))
     return success();
+  if (auto permute = site.input.getDefiningOp<PermuteChannelsOp>())
+    return permute.emitOpError(
+        "permutes the channels that scales would be folded into");
   return site.input.getDefiningOp()->emitOpError(
       "has a weight that is not an llq.weight");
 }
@@ -94,7 +97,10 @@ LogicalResult Smoother::collectSites() {
     bool isHead = llvm::any_of(site.layers, [](LinearOp layer) {
       return layer.getName() == kHeadName;
     });
-    if (isHead || !site.input.getDefiningOp<RMSNormOp>())
+    Value source = site.input;
+    if (auto permute = source.getDefiningOp<PermuteChannelsOp>())
+      source = permute.getInput();
+    if (isHead || !source.getDefiningOp<RMSNormOp>())
       continue;
     if (failed(verifySite(site)))
       return failure();

@@ -73,6 +73,19 @@ func.func @forward(%x: tensor<?x2xf32>) -> (tensor<?x1xf32>, tensor<?x2xf32>) {
 
 // -----
 
+// Weights that have been quantized and spelled out again.
+func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %g = llq.weight dense_resource<g> : tensor<2xf32>
+  %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x2xf32>, tensor<2xf32>
+  // expected-error@+1 {{permutes the channels that scales would be folded into}}
+  %p = llq.permute_channels %n by dense<[1, 0]> : tensor<2xi32> : tensor<?x2xf32>
+  %w = llq.weight dense_resource<w> : tensor<1x2xf32>
+  %y = llq.linear "layers.0.self_attn.q_proj" %p, %w : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
 func.func @forward(%x: tensor<?x2xf32>, %g: tensor<2xf32>) -> tensor<?x1xf32> {
   // expected-error@+1 {{has a weight that is not an llq.weight}}
   %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x2xf32>, tensor<2xf32>

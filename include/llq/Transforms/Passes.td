@@ -117,6 +117,35 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
   ];
 }
 
+def FoldPermutationsPass : Pass<"llq-fold-permutations", "::mlir::ModuleOp"> {
+  let summary = "Move permutations of channels into the weights in front";
+  let description = [{
+    `llq.permute_channels` behind `llq.swiglu` moves in front of it, and one behind
+    a linear layer becomes another order of the rows of its weight and of the
+    elements of its bias. So the input of a down projection costs nothing to
+    permute: gate and up make their results in the order that it reads. Nothing is
+    computed differently, results are the same bit for bit.
+
+    A permutation stays where others read what it permutes, as a residual stream
+    is, or where rows cannot move: behind a normalization, whose kernel permutes
+    on the way, behind attention, whose heads keep their channels, and behind
+    weights in their source type that are no resource blobs (`#llq.external`,
+    `#llq.scaled`): those are not copied. A remark says so.
+
+    ```mlir
+    %g = llq.linear "gate" %x, %wg : tensor<?x4xf32>, tensor<4x4xf32> -> tensor<?x4xf32>
+    %u = llq.linear "up" %x, %wu : tensor<?x4xf32>, tensor<4x4xf32> -> tensor<?x4xf32>
+    %s = llq.swiglu %g, %u : tensor<?x4xf32>
+    %p = llq.permute_channels %s by dense<[2, 0, 3, 1]> : tensor<4xi32> : tensor<?x4xf32>
+    // becomes, with rows 2, 0, 3 and 1 of the weights
+    %g = llq.linear "gate" %x, %vg : tensor<?x4xf32>, tensor<4x4xf32> -> tensor<?x4xf32>
+    %u = llq.linear "up" %x, %vu : tensor<?x4xf32>, tensor<4x4xf32> -> tensor<?x4xf32>
+    %p = llq.swiglu %g, %u : tensor<?x4xf32>
+    ```
+  }];
+  let dependentDialects = ["::llq::LLQDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // Accuracy
 //===----------------------------------------------------------------------===//

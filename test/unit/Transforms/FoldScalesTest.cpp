@@ -7,61 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Transforms/FoldScales.h"
-#include "llq/Calibration/CollectStatistics.h"
-
-#include "test/unit/Calibration/TinyModel.h"
-
-#include "mlir/IR/Builders.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Pass/PassRegistry.h"
-
-#include "gtest/gtest.h"
-
-#include <cmath>
+#include "RewriteTest.h"
 
 using namespace mlir;
 using namespace llq;
 
 namespace {
-class FoldScalesTest : public testing::Test {
+class FoldScalesTest : public test::RewriteTest {
 protected:
-  FoldScalesTest() : ids(tiny.tokenizeHeldout()) {
-    ids.resize(96);
-    samples.sequences.push_back(ids);
-    samples.tokens = samples.longest = ids.size();
-    forward = tiny.module->lookupSymbol<func::FuncOp>(kForwardName);
-  }
-
-  /// The logits of all tokens: the head's inputs times its weight.
-  std::vector<float> getLogits() {
-    ThreadPool pool(2);
-    Calibrator calibrator(forward, samples, pool);
-    Site head = getSites(forward).back();
-    std::vector<float> inputs;
-    EXPECT_TRUE(succeeded(calibrator.moveTo(head)));
-    EXPECT_TRUE(
-        succeeded(calibrator.visitInputs([&](const ActivationRows &part) {
-          for (int64_t t = 0; t < part.tokens; ++t)
-            inputs.insert(inputs.end(), part.data + t * part.stride,
-                          part.data + t * part.stride + part.columns);
-          return llvm::Error::success();
-        })));
-    WeightReader reader;
-    auto weight = llvm::cantFail(reader.readAll(
-        head.layers[0].getWeight().getDefiningOp<WeightOp>().getValue()));
-    size_t columns = inputs.size() / ids.size();
-    std::vector<float> logits;
-    for (size_t t = 0; t < ids.size(); t += 7)
-      for (size_t v = 0; v < weight.size() / columns; v += 5) {
-        double sum = 0;
-        for (size_t k = 0; k < columns; ++k)
-          sum += double(inputs[t * columns + k]) * weight[v * columns + k];
-        logits.push_back(float(sum));
-      }
-    return logits;
-  }
-
   /// Divides and multiplies all four sites of two blocks by the factors of
   /// their channels.
   void foldEverySite(function_ref<float(int64_t)> getFactor) {
@@ -81,45 +34,6 @@ protected:
     }
   }
 
-  /// Expects the logits that there were: rounding to f32 in six blocks leaves
-  /// a few units in the last place of values around ten.
-  void expectLogits(const std::vector<float> &expected) {
-    std::vector<float> found = getLogits();
-    ASSERT_EQ(found.size(), expected.size());
-    float largest = 0;
-    for (size_t i = 0; i < found.size(); ++i)
-      largest = std::max(largest, std::fabs(found[i] - expected[i]));
-    EXPECT_LT(largest, 2e-4f);
-  }
-
-  void run(StringRef pipeline) { run(pipeline, tiny); }
-  static void run(StringRef pipeline, test::TinyModel &model) {
-    auto parsed = parsePassPipeline(pipeline);
-    ASSERT_TRUE(succeeded(parsed));
-    PassManager passes(&model.context);
-    static_cast<OpPassManager &>(passes) = std::move(*parsed);
-    ASSERT_TRUE(succeeded(passes.run(*model.module)));
-  }
-
-  /// `llq.calibration` as llq-load-calibration leaves it.
-  void attachSamples() { attachSamples(tiny); }
-  void attachSamples(test::TinyModel &model) {
-    Builder b(&model.context);
-    ArrayRef<char> bytes(reinterpret_cast<const char *>(ids.data()),
-                         ids.size() * sizeof(int32_t));
-    NamedAttrList entries;
-    entries.set(
-        "ids", DenseResourceElementsAttr::get(
-                   RankedTensorType::get({int64_t(ids.size())}, b.getI32Type()),
-                   "calibration",
-                   HeapAsmResourceBlob::allocateAndCopyWithAlign(
-                       bytes, 4, /*dataIsMutable=*/false)));
-    entries.set("lengths", b.getDenseI64ArrayAttr({int64_t(ids.size())}));
-    entries.set("protocol", b.getStringAttr("{}"));
-    (*model.module)
-        ->setAttr(kCalibrationAttr, entries.getDictionary(&model.context));
-  }
-
   SmallVector<LinearOp> getLayers() {
     return llvm::to_vector(forward.getOps<LinearOp>());
   }
@@ -136,11 +50,6 @@ protected:
         [&](WeightOp op) { count += isa<ScaledAttr>(op.getValue()); });
     return count;
   }
-
-  test::TinyModel tiny;
-  std::vector<int32_t> ids;
-  Samples samples;
-  func::FuncOp forward;
 };
 } // namespace
 
@@ -203,11 +112,7 @@ TEST_F(FoldScalesTest, OneSideAloneChangesTheFunction) {
           4, /*dataIsMutable=*/false));
   layer.getWeightMutable().set(WeightOp::create(
       b, layer.getLoc(), ScaledAttr::get(weight.getValue(), {}, columns)));
-  std::vector<float> found = getLogits();
-  float largest = 0;
-  for (size_t i = 0; i < found.size(); ++i)
-    largest = std::max(largest, std::fabs(found[i] - expected[i]));
-  EXPECT_GT(largest, 1e-2f);
+  EXPECT_GT(getDistance(getLogits(), expected), 1e-2f);
 }
 
 // Each of seven layers of a block is as it should be, and the rest of the model
