@@ -12,6 +12,7 @@
 #include "llq/Driver/DryRun.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Calibration/Calibrator.h"
+#include "llq/Packing/CPULayout.h"
 #include "llq/Pipelines/Chain.h"
 #include "llq/Support/WeightBlob.h"
 #include "llq/Support/WeightData.h"
@@ -36,6 +37,14 @@ struct Layer {
   WeightOp source;
 };
 
+/// What a chain has made of a layer: its weight, the order of its inputs and
+/// their type, if they are permuted and quantized.
+struct SketchedLayer {
+  Type weight;
+  DenseIntElementsAttr order;
+  QuantizedType input;
+};
+
 class DryRun {
 public:
   explicit DryRun(ModuleOp module) : module(module) {}
@@ -55,6 +64,7 @@ private:
   /// that are not quantized.
   FailureOr<SmallVector<int64_t>> getBytes(StringRef chain, int64_t bits);
   LogicalResult replaceWeights(ModuleOp sketch);
+  void replaceInputs(ArrayRef<SketchedLayer> sketched);
 
   ModuleOp module;
   SmallVector<Layer> layers;
@@ -144,73 +154,89 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
   return sketch;
 }
 
-/// The types of the layers' weights, in order.
-static SmallVector<Type> getWeightTypes(ModuleOp sketch) {
-  SmallVector<Type> types;
+/// What has become of the layers, in order.
+static SmallVector<SketchedLayer> getLayers(ModuleOp sketch) {
+  SmallVector<SketchedLayer> layers;
   sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      types.push_back(linear.getWeight().getType());
-    else if (auto embedding = dyn_cast<EmbeddingOp>(op))
-      types.push_back(embedding.getTable().getType());
+    if (auto embedding = dyn_cast<EmbeddingOp>(op))
+      layers.push_back({embedding.getTable().getType(), {}, {}});
+    auto linear = dyn_cast<LinearOp>(op);
+    if (!linear)
+      return;
+    Value input = linear.getInput();
+    SketchedLayer &layer = layers.emplace_back();
+    layer.weight = linear.getWeight().getType();
+    layer.input = dyn_cast<QuantizedType>(input.getType());
+    if (auto quantize = input.getDefiningOp<QuantizeActivationOp>())
+      input = quantize.getInput();
+    if (auto permute = input.getDefiningOp<PermuteChannelsOp>())
+      layer.order = permute.getOrder();
   });
-  return types;
+  return layers;
+}
+
+/// Puts what the chain has put in front of the layers of the sketch in front of
+/// those of the model: one for all layers that share it.
+void DryRun::replaceInputs(ArrayRef<SketchedLayer> sketched) {
+  DenseMap<std::pair<Value, Attribute>, Value> permuted;
+  DenseMap<std::pair<Value, Type>, Value> quantized;
+  for (auto [layer, made] : llvm::zip_equal(layers, sketched)) {
+    auto linear = dyn_cast<LinearOp>(layer.op);
+    if (!linear || isa<QuantizedType>(linear.getInput().getType()))
+      continue;
+    OpBuilder b(linear);
+    if (made.order) {
+      Value &input = permuted[{linear.getInput(), made.order}];
+      if (!input)
+        input = PermuteChannelsOp::create(b, linear.getLoc(), linear.getInput(),
+                                          made.order);
+      linear.getInputMutable().assign(input);
+    }
+    if (made.input) {
+      Value &input = quantized[{linear.getInput(), made.input}];
+      if (!input)
+        input = QuantizeActivationOp::create(b, linear.getLoc(), made.input,
+                                             linear.getInput());
+      linear.getInputMutable().assign(input);
+    }
+  }
 }
 
 LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
-  SmallVector<Type> types = getWeightTypes(sketch);
-  SmallVector<QuantizedType> inputs;
-  sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      inputs.push_back(dyn_cast<QuantizedType>(linear.getInput().getType()));
-    else if (isa<EmbeddingOp>(op))
-      inputs.push_back({});
-  });
-  if (types.size() != layers.size())
-    return module.emitError() << "the chain of methods adds or removes layers, "
-                                 "which a dry run cannot follow";
-  // One weight for all layers that share a source.
-  DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
-  for (auto [layer, type] : llvm::zip_equal(layers, types)) {
-    auto sketched = dyn_cast<QuantizedType>(type);
-    if (!sketched)
-      continue;
-    auto source = cast<RankedTensorType>(layer.source.getType());
-    int64_t n = source.getDimSize(0), k = source.getDimSize(1);
-    auto format = cast<WeightFormatInterface>(sketched.getFormat());
-    if (failed(
-            format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
-      return failure();
-    OpBuilder b(layer.op);
-    DictionaryAttr &components = made[{layer.source.getValue(), format}];
-    if (!components) {
-      NamedAttrList attributes;
-      for (const WeightComponent &component : format.getComponents(n, k))
-        attributes.append(component.name,
-                          DenseResourceElementsAttr::get(
-                              component.type, "planned", AsmResourceBlob()));
-      components = attributes.getDictionary(b.getContext());
-    }
-    layer.weight->set(QuantizedWeightOp::create(
-        b, layer.op->getLoc(),
-        QuantizedType::get(b.getContext(), {n, k}, format), components));
-    if (layer.source->use_empty())
-      layer.source.erase();
+  SmallVector<SketchedLayer> sketched = getLayers(sketch);
+});
+if (sketched.size() != layers.size())
+  return module.emitError() << "the chain of methods adds or removes layers, "
+                               "which a dry run cannot follow";
+// One weight for all layers that share a source.
+DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
+for (auto [layer, result] : llvm::zip_equal(layers, sketched)) {
+  auto type = dyn_cast<QuantizedType>(result.weight);
+  if (!type)
+    continue;
+  auto source = cast<RankedTensorType>(layer.source.getType());
+  int64_t n = source.getDimSize(0), k = source.getDimSize(1);
+  auto format = cast<WeightFormatInterface>(type.getFormat());
+  if (failed(format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
+    return failure();
+  OpBuilder b(layer.op);
+  DictionaryAttr &components = made[{layer.source.getValue(), format}];
+  if (!components) {
+    NamedAttrList attributes;
+    for (const WeightComponent &component : format.getComponents(n, k))
+      attributes.append(component.name,
+                        DenseResourceElementsAttr::get(
+                            component.type, "planned", AsmResourceBlob()));
+    components = attributes.getDictionary(b.getContext());
   }
-  // One quantized input for all layers that share it.
-  DenseMap<std::pair<Value, Type>, Value> quantized;
-  for (auto [layer, type] : llvm::zip_equal(layers, inputs)) {
-    auto linear = dyn_cast<LinearOp>(layer.op);
-    if (!linear || !type || isa<QuantizedType>(linear.getInput().getType()))
-      continue;
-    Value &input = quantized[{linear.getInput(), type}];
-    if (!input) {
-      OpBuilder b(linear);
-      input = QuantizeActivationOp::create(b, linear.getLoc(), type,
-                                           linear.getInput());
-    }
-    linear.getInputMutable().assign(input);
-  }
-  return success();
+  layer.weight->set(QuantizedWeightOp::create(
+      b, layer.op->getLoc(), QuantizedType::get(b.getContext(), {n, k}, format),
+      components));
+  if (layer.source->use_empty())
+    layer.source.erase();
+}
+replaceInputs(sketched);
+return success();
 }
 
 LogicalResult DryRun::quantize(StringRef chain) {
@@ -237,13 +263,17 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
   if (failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
     return failure();
   SmallVector<int64_t> bytes;
-  for (auto [layer, type] : llvm::zip_equal(layers, getWeightTypes(**sketch))) {
+  llvm::DenseSet<Value> permuted; // inputs, whose order counts once
+  for (auto [layer, sketched] : llvm::zip_equal(layers, getLayers(**sketch))) {
     int64_t &sum = bytes.emplace_back(0);
-    auto sketched = dyn_cast<QuantizedType>(type);
-    if (!sketched || !isa<LinearOp>(layer.op))
+    auto type = dyn_cast<QuantizedType>(sketched.weight);
+    auto linear = dyn_cast<LinearOp>(layer.op);
+    if (!type || !linear)
       continue;
     auto shape = cast<ShapedType>(layer.source.getType()).getShape();
-    auto format = cast<WeightFormatInterface>(sketched.getFormat());
+    if (sketched.order && permuted.insert(linear.getInput()).second)
+      sum += kOrderBytes * shape[1];
+    auto format = cast<WeightFormatInterface>(type.getFormat());
     for (const WeightComponent &component :
          format.getComponents(shape[0], shape[1]))
       sum += getTensorBytes(component.type).value_or(0);
@@ -325,6 +355,8 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   plan.peakBytes = dryRun.getHeldBytes() + dryRun.getLargestLayer() +
                    kBaseBytes + calibration.memory;
   plan.fileBytes = calibration.file;
+  // Weights that the chain would make have no values.
+  module->setAttr(kSketchAttr, UnitAttr::get(module.getContext()));
   if (failed(run(module, *pipeline)))
     return reported();
   FailureOr<EmitReport> measured = measureModel(module);

@@ -293,10 +293,13 @@ void GPTQRows::storeBlock(int64_t block) {
     for (int64_t c = 0; c != width(block); ++c)
       row[c] = rounded[c * kStrip + r];
   }
+  const bool permuted = factor.settings.isStoredPermuted(columns);
   for (int64_t r = 0; r != rows; ++r)
-    for (int64_t c = 0; c != width(block); ++c)
-      result.codes[r * columns + factor.order[begin(block) + c]] =
+    for (int64_t c = 0; c != width(block); ++c) {
+      const int64_t j = begin(block) + c;
+      result.codes[r * columns + (permuted ? j : factor.order[j])] =
           codes[c * kStrip + r];
+    }
 }
 
 GPTQLoss GPTQRows::quantize() {

@@ -29,10 +29,6 @@ GPTQFactor::GPTQFactor(int64_t columns, const GPTQOptions &options)
   std::iota(order.begin(), order.end(), 0);
 }
 
-bool GPTQFactor::hasDynamicGroups() const {
-  return !settings.staticGroups && groupCount() > 1;
-}
-
 /// Sets the order and the groups, by the diagonal of H.
 void GPTQFactor::chooseOrder(std::span<const double> diagonal) {
   const int64_t length = groupLength();
@@ -192,16 +188,6 @@ GPTQFactor::create(std::span<const float> secondMoment, int64_t columns,
                     columns, result.inverses.data() + result.inverseOffsets[b]);
       });
   return result;
-}
-
-std::vector<int32_t> GPTQFactor::groupIndex() const {
-  if (settings.order != GPTQOrder::Activation || !hasDynamicGroups())
-    return {};
-  std::vector<int32_t> index(columns());
-  for (const Group &group : groups)
-    for (int64_t j = group.begin; j != group.end; ++j)
-      index[order[j]] = static_cast<int32_t>(group.index);
-  return index;
 }
 
 double GPTQFactor::outputError(const float *delta, int64_t rows,

@@ -41,6 +41,7 @@ private:
   LogicalResult quantize(const LinearLayer &layer,
                          const numerics::GPTQFactor &factor,
                          QuantizedWeight &result);
+  FailureOr<QuantizedWeight> round(const LinearLayer &layer);
 
   numerics::GPTQOptions options;
   ThreadPool &pool;
@@ -104,6 +105,7 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
                                loss, pool))
       llvm_unreachable("a layer's weights are finite");
     decode(block, rows, columns, grid, decoded);
+    result.permuteColumns(weights);
     error.add(weights, decoded);
     storeUniformBlock(block, begin, grid, weights, result);
   }
@@ -120,9 +122,21 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
   return success();
 }
 
+/// A layer without statistics: a table, or one of a dry run.
+FailureOr<QuantizedWeight> GPTQ::round(const LinearLayer &layer) {
+  FailureOr<QuantizedWeight> result = roundToNearest(layer);
+  int64_t columns = layer.getColumns();
+  if (failed(result) || !layer.isSketch() || !options.isStoredPermuted(columns))
+    return result;
+  // Any order but the identity takes the room that the one of the inputs will.
+  for (int64_t j = 0; j < columns; ++j)
+    result->inputOrder.push_back(int32_t((j + 1) % columns));
+  return result;
+}
+
 FailureOr<QuantizedWeight> GPTQ::operator()(const LinearLayer &layer) {
   if (!layer.getStatistics())
-    return roundToNearest(layer);
+    return round(layer);
   const numerics::GPTQFactor *found = getFactor(layer);
   if (!found)
     return failure();
@@ -135,7 +149,11 @@ FailureOr<QuantizedWeight> GPTQ::operator()(const LinearLayer &layer) {
   }
   FailureOr<QuantizedWeight> result = QuantizedWeight::create(
       layer, getUniformFormat(layer.getContext(), layer.getGrid()));
-  if (failed(result) || failed(quantize(layer, *found, *result)))
+  if (failed(result))
+    return failure();
+  if (options.isStoredPermuted(layer.getColumns()))
+    llvm::append_range(result->inputOrder, found->permutation());
+  if (failed(quantize(layer, *found, *result)))
     return failure();
   return result;
 }
@@ -168,9 +186,7 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
     numerics::GPTQOptions options;
     options.groupSize = weights->grid.groupSize;
     options.order = actOrder ? numerics::GPTQOrder::Activation : order;
-    // Groups of another order would need an index of each column's group.
-    options.staticGroups =
-        staticGroups || options.order == numerics::GPTQOrder::Activation;
+    options.staticGroups = staticGroups;
     options.damp = share;
     options.blockSize = blockSize;
     ThreadPool pool(module.getContext()->getNumThreads());

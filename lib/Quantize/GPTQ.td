@@ -23,10 +23,14 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
     rounded to nearest.
     The embedding has no inputs and is rounded to nearest.
 
-    `order=activation` rounds columns of large activations first (`act-order`);
-    its grids are those of the given weights (`static-groups`), so that groups
-    stay runs of columns. `order=group-aware` sorts columns within groups and
-    groups by their largest column, with grids of the compensated weights.
+    `order=activation` rounds columns of large activations first (`act-order`).
+    Groups are runs of that order, with grids of the compensated weights: columns
+    are stored in it, and `llq.permute_channels` puts the input of the layers of a
+    site into it, once for all. With `static-groups` the grids are those of the
+    given weights, groups are runs of columns as they were, and nothing is
+    permuted; nor is it with one group per row. `order=group-aware` sorts columns
+    within groups and groups by their largest column, with grids of the
+    compensated weights, and needs no permutation either.
 
     Attention sends most of its weight to the first token of a sequence, one of
     thousands in `H`: errors that compensation moves into its direction cost little

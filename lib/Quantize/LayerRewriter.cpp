@@ -57,6 +57,8 @@ DictionaryAttr FinishedLayer::store() const {
   entries.set("type", TypeAttr::get(type));
   entries.set("components", components);
   entries.set("method", method);
+  if (order)
+    entries.set("order", order);
   return entries.getDictionary(type.getContext());
 }
 
@@ -65,10 +67,26 @@ std::optional<FinishedLayer> FinishedLayer::load(DictionaryAttr stored) {
   FinishedLayer result{type ? dyn_cast<QuantizedType>(type.getValue())
                             : QuantizedType(),
                        stored.getAs<DictionaryAttr>("components"),
-                       stored.getAs<DictionaryAttr>("method")};
+                       stored.getAs<DictionaryAttr>("method"),
+                       stored.getAs<DenseIntElementsAttr>("order")};
   if (!result.type || !result.components || !result.method)
     return std::nullopt;
   return result;
+}
+
+/// The order of the inputs of `weight`, or null if that changes nothing.
+static DenseIntElementsAttr getInputOrder(MLIRContext *context,
+                                          const QuantizedWeight &weight) {
+  ArrayRef<int32_t> order = weight.inputOrder;
+  if (llvm::equal(order, llvm::seq<int32_t>(0, order.size())))
+    return {};
+  return Builder(context).getI32TensorAttr(order);
+}
+
+/// Whether the channels that a use of a weight reads can be permuted.
+static bool hasInputs(const WeightUse &use) {
+  auto layer = dyn_cast<LinearOp>(use.op);
+  return layer && isa<RankedTensorType>(layer.getInput().getType());
 }
 
 FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
@@ -94,9 +112,12 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   MLIRContext *context = layer.getContext();
   auto type = QuantizedType::get(
       context, {weight->getRows(), weight->getColumns()}, weight->getFormat());
+  DenseIntElementsAttr order = getInputOrder(context, *weight);
+  if (order && !llvm::all_of(selected.uses, hasInputs))
+    return layer.emitError() << "has no inputs whose channels can be permuted";
   DictionaryAttr method = getProvenance(context, *weight);
   return FinishedLayer{type, weight->takeComponents(layer.getName()), method,
-                       time.count()};
+                       order, time.count()};
 }
 
 /// Says what has become of a layer; figures are those of its `method`.
@@ -121,6 +142,22 @@ static void report(const WeightUse &use, StringRef methodName,
                                figure.getValueAsDouble());
 }
 
+/// The inputs of `layer` with their channels in `order`, the same for all
+/// layers that ask for it.
+static Value permuteInput(LinearOp layer, DenseIntElementsAttr order) {
+  Value input = layer.getInput();
+  for (Operation *user : input.getUsers())
+    if (auto permute = dyn_cast<PermuteChannelsOp>(user);
+        permute && permute.getOrder() == order &&
+        permute->getBlock() == layer->getBlock() &&
+        permute->isBeforeInBlock(layer))
+      return permute;
+  // Behind what makes the input, so that it is there for all who read it.
+  OpBuilder b(layer);
+  b.setInsertionPointAfterValue(input);
+  return PermuteChannelsOp::create(b, layer.getLoc(), input, order);
+}
+
 void LayerRewriter::replace(const SelectedWeight &selected,
                             const FinishedLayer &finished) {
   report(selected.uses.front(), options.method, finished);
@@ -135,6 +172,10 @@ void LayerRewriter::replace(const SelectedWeight &selected,
           builder, source->getLoc(), finished.type, finished.components);
     }
     each.operand->set(replacement);
+    if (finished.order) {
+      auto layer = cast<LinearOp>(each.op);
+      layer.getInputMutable().assign(permuteInput(layer, finished.order));
+    }
     each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.
     each.op->removeAttr(kStatsAttr);

@@ -19,6 +19,8 @@ struct FinishedLayer {
   mlir::DictionaryAttr components;
   /// How it was made: the attribute `method` of a quantized layer.
   mlir::DictionaryAttr method;
+  /// Of the inputs (QuantizedWeight::inputOrder); null: as they are.
+  mlir::DenseIntElementsAttr order;
   /// Time that the method took; 0 if it was done before.
   double seconds = 0;
 

@@ -36,6 +36,11 @@ LinearLayer::LinearLayer(Operation *op, StringRef name, TypedAttr weight,
       type(cast<RankedTensorType>(weight.getType())), grid(grid),
       reader(reader), statistics(std::move(statistics)) {}
 
+bool LinearLayer::isSketch() const {
+  return isa<LinearOp>(op) &&
+         op->getParentOfType<ModuleOp>()->hasAttr(kSketchAttr);
+}
+
 llvm::Error LinearLayer::readRows(int64_t begin, int64_t end,
                                   MutableArrayRef<float> out) const {
   if (llvm::Error error = reader.readRows(weight, begin, end, out))
@@ -89,6 +94,18 @@ void QuantizedWeight::addRange(float least, float most, int64_t count) {
   improve(scaleMin, least, std::less<float>());
   improve(scaleMax, most, std::greater<float>());
   std::atomic_ref<int64_t>(clipped).fetch_add(count);
+}
+
+void QuantizedWeight::permuteColumns(MutableArrayRef<float> values) const {
+  if (inputOrder.empty())
+    return;
+  std::vector<float> row(columns);
+  for (; !values.empty(); values = values.drop_front(columns)) {
+    llvm::copy(values.take_front(columns), row.begin());
+    for (auto [value, channel] :
+         llvm::zip_equal(values.take_front(columns), inputOrder))
+      value = row[channel];
+  }
 }
 
 DictionaryAttr QuantizedWeight::takeComponents(StringRef name) {
@@ -157,8 +174,10 @@ static numerics::ErrorStatistics measure(const RowBlock &block,
   std::vector<float> decoded(block.weights.size());
   weight.getFormat().dequantizeRows(data, weight.getRows(), block.columns,
                                     block.begin, block.end, decoded.data());
+  std::vector<float> source = block.weights.vec();
+  weight.permuteColumns(source);
   numerics::ErrorStatistics error;
-  error.add(block.weights, decoded);
+  error.add(source, decoded);
   return error;
 }
 

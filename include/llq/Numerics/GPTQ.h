@@ -47,8 +47,8 @@ enum class GPTQOrder : uint8_t {
   /// From the first to the last.
   Natural,
   /// Columns of large activations, by the diagonal of H, first (`act_order`).
-  /// Unless groups are static, they are runs of this order, and groupIndex()
-  /// has to be stored.
+  /// Unless groups are static, they are runs of this order, and the matrix is
+  /// stored in it.
   Activation,
   /// Columns sorted within their group, groups by their largest column: groups
   /// stay contiguous in the matrix (GPTQModel's group-aware reordering).
@@ -70,6 +70,18 @@ struct GPTQOptions {
   /// the end of a group that has a grid of its own; results agree for all sizes
   /// up to rounding.
   int64_t blockSize = 256;
+
+  /// Whether the groups of a row of `columns` take their grids from values that
+  /// have been compensated.
+  bool hasDynamicGroups(int64_t columns) const {
+    return !staticGroups &&
+           UniformGridOptions{.groupSize = groupSize}.groupsPerRow(columns) > 1;
+  }
+  /// Whether the columns of a matrix are stored in the order in which they are
+  /// rounded: its groups are runs of that order.
+  bool isStoredPermuted(int64_t columns) const {
+    return order == GPTQOrder::Activation && hasDynamicGroups(columns);
+  }
 };
 
 /// The factorized second moment of a layer's inputs.
@@ -97,9 +109,6 @@ public:
   int dampingRetries() const { return retries; }
   /// Whether single precision did not suffice.
   bool usedDoublePrecision() const { return doublePrecision; }
-
-  /// Group of each column, K numbers, if it is not column / group length.
-  std::vector<int32_t> groupIndex() const;
 
   /// sum over rows of delta H delta^T for delta[rows, K] in the order of the
   /// matrix: what replacing W by W - delta costs at the output. H without
@@ -129,8 +138,7 @@ private:
   bool factorize(std::span<const float> secondMoment,
                  std::span<const double> diagonal, ThreadPool &pool);
 
-  /// Whether grids are taken from values that have been compensated.
-  bool hasDynamicGroups() const;
+  bool hasDynamicGroups() const { return settings.hasDynamicGroups(columns()); }
   const float *row(int64_t i) const { return factor.get() + i * columns(); }
 
   GPTQOptions settings;
@@ -165,10 +173,10 @@ struct GPTQLoss {
 };
 
 /// Quantizes weights[rows, K] on `grid`, whose group size is that of the
-/// factor. Codes are in the order of the matrix; group g of `result` is that of
-/// groupIndex(), or column / group length. Adds to `loss`.
-/// Returns the first weight that is not finite, in which case nothing is
-/// written.
+/// factor. Columns of `result` are in the order of permutation() if the options
+/// say so (isStoredPermuted), otherwise as they are; groups are contiguous
+/// either way. Adds to `loss`. Returns the first weight that is not finite, in
+/// which case nothing is written.
 [[nodiscard]] std::optional<NonFiniteWeight>
 quantizeGPTQ(const float *weights, int64_t rows, const GPTQFactor &factor,
              const UniformGridOptions &grid, const UniformRows &result,

@@ -28,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace llq {
 
@@ -136,6 +137,10 @@ public:
     return statistics;
   }
 
+  /// Whether the layer stands for one of a dry run, whose inputs cannot be
+  /// computed.
+  bool isSketch() const;
+
   /// Reads rows [begin, end) as f32 into `out[end - begin, K]`. Fails if the
   /// data is not there or a weight is NaN or infinite. Callable from several
   /// threads.
@@ -170,6 +175,13 @@ public:
   llvm::ArrayRef<WeightComponent> getComponents() const { return components; }
   /// Bytes of component `index`.
   llvm::MutableArrayRef<char> getData(size_t index);
+
+  /// The channel of the layer's input, and column of its weight, that column j
+  /// stands for; empty: channel j. The driver puts llq.permute_channels in
+  /// front of the layer, one for all layers of a site that have the same order.
+  std::vector<int32_t> inputOrder;
+  /// Puts rows `values[rows, K]` of the layer's weight in that order.
+  void permuteColumns(llvm::MutableArrayRef<float> values) const;
 
   /// Error against the source weight. The driver measures it if the method has
   /// not.

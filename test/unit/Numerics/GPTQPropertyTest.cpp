@@ -202,20 +202,28 @@ TEST(GPTQProperty, TwoBitsNeedOrderAndStaticGroups) {
 }
 
 TEST(GPTQProperty, EveryWeightIsOnTheGridOfItsGroup) {
-  const int64_t rows = 6, columns = 50;
+  const int64_t rows = 6, columns = 50, groups = 4;
   auto weights = normalMatrix(rows * columns, 6);
   auto h = secondMoment(correlatedInputs(80, columns, 7), columns, 1.0);
   LayerOptions choice = options(4, 16);
   choice.order = GPTQOrder::Activation;
   auto layer = gptq(weights, rows, h, choice);
-  auto index = layer.factor->groupIndex();
-  ASSERT_EQ(index.size(), size_t(columns));
+  auto index = layer.groupIndex();
   // Every group has as many columns as it should, the last one fewer.
-  std::vector<int> sizes(4);
-  for (int32_t group : index)
+  std::vector<int> sizes(groups);
+  for (int64_t group : index)
     ++sizes[group];
   EXPECT_EQ(sizes, (std::vector<int>{16, 16, 16, 2}));
-  const double error = outputError(weights, layer.dequantize(), h, columns);
+  auto codes = layer.codes();
+  auto rounded = layer.dequantize();
+  for (int64_t r = 0; r != rows; ++r)
+    for (int64_t j = 0; j != columns; ++j) {
+      const int64_t group = r * groups + index[j];
+      EXPECT_EQ(rounded[r * columns + j],
+                layer.matrix.scales[group] *
+                    (codes[r * columns + j] - layer.matrix.zeros[group]));
+    }
+  const double error = outputError(weights, rounded, h, columns);
   EXPECT_NEAR(layer.loss.outputError, error, 1e-5 * error);
 }
 
@@ -250,9 +258,6 @@ TEST(GPTQProperty, AnOrderThatIsThereAlreadyChangesNothing) {
         EXPECT_EQ(layer.matrix.codes, natural.matrix.codes);
         EXPECT_EQ(layer.matrix.scales, natural.matrix.scales);
         EXPECT_EQ(layer.loss.squaredErrors, natural.loss.squaredErrors);
-        auto index = layer.factor->groupIndex();
-        for (size_t j = 0; j != index.size(); ++j)
-          EXPECT_EQ(index[j], int32_t(j / 16));
       }
     }
 }
@@ -322,5 +327,29 @@ TEST(GPTQProperty, CalibrationTwiceIsCalibrationOnce) {
   EXPECT_EQ(
       gptq(weights, rows, twice.meanMatrix(pool), options(3, 16)).matrix.codes,
       gptq(weights, rows, h, options(3, 16)).matrix.codes);
+}
+
+// The stored matrix is what natural order makes of permuted columns: formats
+// and kernels need not know.
+TEST(GPTQProperty, StoredColumnsAreThoseOfAPermutedLayer) {
+  const int64_t rows = 5, columns = 70;
+  const auto weights = normalMatrix(rows * columns, 10);
+  const auto h = secondMoment(correlatedInputs(90, columns, 10), columns, 1.0);
+  LayerOptions choice = options(3, 16);
+  choice.order = GPTQOrder::Activation;
+  auto ordered = gptq(weights, rows, h, choice);
+  const auto &order = ordered.factor->permutation();
+  std::vector<float> permuted(weights.size()), permutedH(h.size());
+  for (int64_t j = 0; j != columns; ++j) {
+    for (int64_t r = 0; r != rows; ++r)
+      permuted[r * columns + j] = weights[r * columns + order[j]];
+    for (int64_t i = 0; i != columns; ++i)
+      permutedH[i * columns + j] = h[order[i] * columns + order[j]];
+  }
+  choice.order = GPTQOrder::Natural;
+  auto natural = gptq(permuted, rows, permutedH, choice);
+  EXPECT_EQ(ordered.matrix.codes, natural.matrix.codes);
+  EXPECT_EQ(ordered.matrix.scales, natural.matrix.scales);
+  EXPECT_EQ(ordered.matrix.zeros, natural.matrix.zeros);
 }
 } // namespace

@@ -85,7 +85,6 @@ TEST(GPTQ, ExampleTwoNaturalAndActivationOrder) {
   EXPECT_EQ(layer.dequantize(), (std::vector<float>{0, 0.5f, -1}));
   EXPECT_NEAR(layer.loss.outputError, 0.32, 1e-5);
   EXPECT_NEAR(layer.loss.squaredErrors, 0.342667, 1e-5);
-  EXPECT_TRUE(layer.factor->groupIndex().empty());
 }
 
 TEST(GPTQ, ExampleThreeWorseThanRounding) {
@@ -99,21 +98,34 @@ TEST(GPTQ, ExampleThreeWorseThanRounding) {
 
 TEST(GPTQ, ExampleGroupIndex) {
   // perm = [2, 0, 3, 1], groups of 2.
+  using Index = std::vector<int64_t>;
   std::vector<float> h(16);
   h[0] = 3, h[5] = 1, h[10] = 4, h[15] = 2;
   LayerOptions options = exampleOptions(4);
   options.grid.groupSize = 2;
   options.order = GPTQOrder::Activation;
-  auto layer = gptq({1, 2, 3, 4}, 1, h, options);
-  EXPECT_EQ(layer.factor->permutation(), (std::vector<int64_t>{2, 0, 3, 1}));
-  EXPECT_EQ(layer.factor->groupIndex(), (std::vector<int32_t>{0, 1, 0, 1}));
+  const std::vector<float> w = {1, 8, 3, 6};
+  auto layer = gptq(w, 1, h, options);
+  EXPECT_EQ(layer.factor->permutation(), (Index{2, 0, 3, 1}));
+  EXPECT_EQ(layer.groupIndex(), (Index{0, 1, 0, 1}));
+  // Independent columns: groups are those of 3, 1 and 6, 8, from 0 in 15 steps.
+  EXPECT_EQ(layer.matrix.scales, (std::vector<float>{3.0f / 15, 8.0f / 15}));
+  EXPECT_EQ(layer.matrix.codes, (Codes{15, 5, 11, 15}));
+  EXPECT_EQ(layer.codes(), (Codes{5, 15, 15, 11}));
   options.staticGroups = true;
-  EXPECT_TRUE(gptq({1, 2, 3, 4}, 1, h, options).factor->groupIndex().empty());
+  layer = gptq(w, 1, h, options);
+  EXPECT_EQ(layer.groupIndex(), (Index{0, 0, 1, 1}));
+  EXPECT_EQ(layer.matrix.scales, (std::vector<float>{8.0f / 15, 6.0f / 15}));
   options.staticGroups = false;
   options.order = GPTQOrder::GroupAware;
-  layer = gptq({1, 2, 3, 4}, 1, h, options);
-  EXPECT_EQ(layer.factor->permutation(), (std::vector<int64_t>{2, 3, 0, 1}));
-  EXPECT_TRUE(layer.factor->groupIndex().empty());
+  layer = gptq(w, 1, h, options);
+  EXPECT_EQ(layer.factor->permutation(), (Index{2, 3, 0, 1}));
+  EXPECT_EQ(layer.groupIndex(), (Index{0, 0, 1, 1}));
+  // One group per row has nothing to permute for.
+  options.order = GPTQOrder::Activation;
+  options.grid.groupSize = 0;
+  layer = gptq(w, 1, h, options);
+  EXPECT_FALSE(layer.factor->options().isStoredPermuted(4));
 }
 
 TEST(GPTQ, TiesInTheOrderStayInTheOrderOfTheMatrix) {
@@ -132,14 +144,11 @@ TEST(GPTQ, TiesInTheOrderStayInTheOrderOfTheMatrix) {
 }
 
 /// Group of each position for the reference.
-std::vector<int64_t> groupsByPosition(const GPTQFactor &factor) {
-  auto index = factor.groupIndex();
-  const int64_t length =
-      UniformGridOptions{.groupSize = factor.options().groupSize}.groupLength(
-          factor.columns());
+std::vector<int64_t> groupsByPosition(const GPTQLayer &layer) {
+  auto index = layer.groupIndex();
   std::vector<int64_t> groups;
-  for (int64_t column : factor.permutation())
-    groups.push_back(index.empty() ? column / length : index[column]);
+  for (int64_t column : layer.factor->permutation())
+    groups.push_back(index[column]);
   return groups;
 }
 
@@ -168,16 +177,17 @@ TEST(GPTQ, EqualsThePublishedAlgorithm) {
             ASSERT_TRUE(layer.factor);
             auto expected =
                 referenceGPTQ(weights, rows, h, layer.factor->permutation(),
-                              groupsByPosition(*layer.factor), options);
+                              groupsByPosition(layer), options);
             // An f32 value next to a tie may go the other way, and take the
             // rest of its row with it.
             EXPECT_NEAR(layer.loss.squaredErrors, expected.squaredErrors,
                         2e-3 * expected.squaredErrors)
                 << bits << " " << groupSize << " " << int(order) << " "
                 << staticGroups << " " << block;
+            auto codes = layer.codes();
             size_t differ = 0;
             for (size_t i = 0; i != expected.codes.size(); ++i)
-              differ += layer.matrix.codes[i] != expected.codes[i];
+              differ += codes[i] != expected.codes[i];
             EXPECT_LE(differ, bits == 8 ? 40u : 0u)
                 << bits << " " << groupSize << " " << int(order) << " "
                 << staticGroups << " " << block;

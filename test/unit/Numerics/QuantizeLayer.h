@@ -27,19 +27,34 @@ struct GPTQLayer {
   QuantizedMatrix matrix;
   GPTQLoss loss;
 
-  /// The weights, by way of the group index if there is one.
-  std::vector<float> dequantize() const {
-    auto index = factor->groupIndex();
-    if (index.empty())
-      return matrix.dequantize();
-    std::vector<float> weights(matrix.codes.size());
-    const int64_t k = matrix.columns, g = matrix.options.groupsPerRow(k);
+  /// Values that stand as the columns of `matrix` do, as those of the layer.
+  template <typename T>
+  std::vector<T> restoreColumns(const std::vector<T> &stored) const {
+    const int64_t k = matrix.columns;
+    if (!factor->options().isStoredPermuted(k))
+      return stored;
+    std::vector<T> values(stored.size());
     for (int64_t r = 0; r != matrix.rows; ++r)
       for (int64_t j = 0; j != k; ++j)
-        weights[r * k + j] =
-            matrix.scales[r * g + index[j]] *
-            (matrix.codes[r * k + j] - matrix.zeros[r * g + index[j]]);
-    return weights;
+        values[r * k + factor->permutation()[j]] = stored[r * k + j];
+    return values;
+  }
+
+  std::vector<uint8_t> codes() const { return restoreColumns(matrix.codes); }
+  std::vector<float> dequantize() const {
+    return restoreColumns(matrix.dequantize());
+  }
+  /// Group of each column of the layer.
+  std::vector<int64_t> groupIndex() const {
+    const int64_t k = matrix.columns;
+    const int64_t length = matrix.options.groupLength(k);
+    std::vector<int64_t> index(k);
+    for (int64_t j = 0; j != k; ++j)
+      if (factor->options().isStoredPermuted(k))
+        index[factor->permutation()[j]] = j / length;
+      else
+        index[j] = j / length;
+    return index;
   }
 };
 

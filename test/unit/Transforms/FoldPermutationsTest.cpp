@@ -120,3 +120,29 @@ TEST_F(FoldPermutationsTest, StatisticsFollowTheOrder) {
   for (auto [j, channel] : llvm::enumerate(order))
     EXPECT_EQ(after[j], before[channel]);
 }
+
+// GPTQ in the order of activations with dynamic groups: one permutation for
+// each site, and weights that fit it.
+TEST_F(FoldPermutationsTest, GPTQInTheOrderOfActivations) {
+  std::vector<float> source = getLogits();
+  attachSamples();
+  run("builtin.module(llq-quantize-gptq{bits=8 group-size=32 act-order=true})");
+  EXPECT_EQ(countPermutations(), 24);
+  std::vector<float> expected = getLogits();
+  // 8 bits move logits around ten by hundredths.
+  EXPECT_LT(getDistance(expected, source), 0.1f);
+  expectReference(expected);
+  run("builtin.module(llq-fold-permutations)");
+  EXPECT_EQ(countPermutations(), 18);
+  EXPECT_EQ(getLogits(), expected);
+}
+
+// Of several layers of a site, only some are chosen.
+TEST_F(FoldPermutationsTest, GPTQOfSomeLayersOfASite) {
+  std::vector<float> source = getLogits();
+  attachSamples();
+  run("builtin.module(llq-quantize-gptq{bits=8 group-size=32 act-order=true "
+      "only=*.q_proj,*.up_proj},llq-quantize-gptq{bits=8 group-size=32 "
+      "act-order=true inputs=original except=*.q_proj,*.up_proj})");
+  EXPECT_LT(getDistance(getLogits(), source), 0.1f);
+}
