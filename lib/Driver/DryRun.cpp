@@ -204,39 +204,39 @@ void DryRun::replaceInputs(ArrayRef<SketchedLayer> sketched) {
 
 LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
   SmallVector<SketchedLayer> sketched = getLayers(sketch);
-});
-if (sketched.size() != layers.size())
-  return module.emitError() << "the chain of methods adds or removes layers, "
-                               "which a dry run cannot follow";
-// One weight for all layers that share a source.
-DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
-for (auto [layer, result] : llvm::zip_equal(layers, sketched)) {
-  auto type = dyn_cast<QuantizedType>(result.weight);
-  if (!type)
-    continue;
-  auto source = cast<RankedTensorType>(layer.source.getType());
-  int64_t n = source.getDimSize(0), k = source.getDimSize(1);
-  auto format = cast<WeightFormatInterface>(type.getFormat());
-  if (failed(format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
-    return failure();
-  OpBuilder b(layer.op);
-  DictionaryAttr &components = made[{layer.source.getValue(), format}];
-  if (!components) {
-    NamedAttrList attributes;
-    for (const WeightComponent &component : format.getComponents(n, k))
-      attributes.append(component.name,
-                        DenseResourceElementsAttr::get(
-                            component.type, "planned", AsmResourceBlob()));
-    components = attributes.getDictionary(b.getContext());
+  if (sketched.size() != layers.size())
+    return module.emitError() << "the chain of methods adds or removes layers, "
+                                 "which a dry run cannot follow";
+  // One weight for all layers that share a source.
+  DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
+  for (auto [layer, result] : llvm::zip_equal(layers, sketched)) {
+    auto type = dyn_cast<QuantizedType>(result.weight);
+    if (!type)
+      continue;
+    auto source = cast<RankedTensorType>(layer.source.getType());
+    int64_t n = source.getDimSize(0), k = source.getDimSize(1);
+    auto format = cast<WeightFormatInterface>(type.getFormat());
+    if (failed(
+            format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
+      return failure();
+    OpBuilder b(layer.op);
+    DictionaryAttr &components = made[{layer.source.getValue(), format}];
+    if (!components) {
+      NamedAttrList attributes;
+      for (const WeightComponent &component : format.getComponents(n, k))
+        attributes.append(component.name,
+                          DenseResourceElementsAttr::get(
+                              component.type, "planned", AsmResourceBlob()));
+      components = attributes.getDictionary(b.getContext());
+    }
+    layer.weight->set(QuantizedWeightOp::create(
+        b, layer.op->getLoc(),
+        QuantizedType::get(b.getContext(), {n, k}, format), components));
+    if (layer.source->use_empty())
+      layer.source.erase();
   }
-  layer.weight->set(QuantizedWeightOp::create(
-      b, layer.op->getLoc(), QuantizedType::get(b.getContext(), {n, k}, format),
-      components));
-  if (layer.source->use_empty())
-    layer.source.erase();
-}
-replaceInputs(sketched);
-return success();
+  replaceInputs(sketched);
+  return success();
 }
 
 LogicalResult DryRun::quantize(StringRef chain) {
