@@ -66,3 +66,11 @@ uint64_t llqrt::weightBytesPerToken(const ModelInfo &model,
     bytes += part;
   return bytes;
 }
+
+uint64_t llqrt::cacheBytesPerToken(const ProgramInfo &program) {
+  uint64_t bytes = 0;
+  for (const BufferInfo &buffer : program.buffers)
+    if (buffer.kind == BufferKind::State)
+      bytes += buffer.bytesPerPosition;
+  return bytes;
+}

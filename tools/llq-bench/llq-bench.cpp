@@ -54,6 +54,7 @@ private:
   std::unique_ptr<Session> session;
   uint64_t randomState = 1;
   double bytesPerToken = 0;
+  uint64_t cacheBytesPerToken = 0;
   /// Multiplications and additions of the blocks' linear layers per token.
   double operationsPerToken = 0;
   uint64_t peakBytes = 0;
@@ -141,8 +142,9 @@ Status Bench::run(std::shared_ptr<const llqrt::Model> model) {
       std::max(options.prompt, options.depth + options.generate);
   LLQRT_RETURN_IF_ERROR(
       Session::create(std::move(model), sessionOptions, session));
-  bytesPerToken = static_cast<double>(
-      weightBytesPerToken(info, info.findTarget("cpu")->program));
+  const llqrt::ProgramInfo &program = info.findTarget("cpu")->program;
+  bytesPerToken = static_cast<double>(weightBytesPerToken(info, program));
+  cacheBytesPerToken = llqrt::cacheBytesPerToken(program);
   for (const llqrt::LinearInfo &linear : info.linears)
     if (linear.inBlock)
       operationsPerToken += 2.0 * linear.rows * linear.columns;
@@ -200,6 +202,9 @@ Json Bench::json() const {
           {"depth", options.depth},
           {"decode", decode},
           {"prefill", prefill},
+          {"kv_cache",
+           {{"type", session->model().info().kvCache},
+            {"bytes_per_token", cacheBytesPerToken}}},
           {"read_bandwidth_gb_s", bandwidth.json()},
           {"peak_rss_bytes", peakBytes}};
 }
@@ -231,7 +236,10 @@ void Bench::print() const {
                 100 * decodeBytes.median() / bandwidth.median(),
                 bytesPerToken / 1e6);
   std::printf("  read bandwidth: %s\n", formatRate(bandwidth, "GB/s").c_str());
-  std::printf("  peak memory: %.1f MB\n", static_cast<double>(peakBytes) / 1e6);
+  std::printf("  peak memory: %.1f MB; cache %s: %.1f KB per token\n",
+              static_cast<double>(peakBytes) / 1e6,
+              session->model().info().kvCache.c_str(),
+              static_cast<double>(cacheBytesPerToken) / 1e3);
 }
 
 int main(int argc, char **argv) {

@@ -108,9 +108,11 @@ Json llq::tools::describe(const ModelInfo &model, bool program) {
       levels.push_back({{"machine", code.machine},
                         {"level", code.level},
                         {"bytes", code.region.bytes}});
-    Json entry = {{"name", target.name},
-                  {"kernels", target.kernels},
-                  {"levels", std::move(levels)}};
+    Json entry = {
+        {"name", target.name},
+        {"kernels", target.kernels},
+        {"kv_cache_bytes_per_token", cacheBytesPerToken(target.program)},
+        {"levels", std::move(levels)}};
     if (program)
       entry["program"] = describeProgram(target);
     targets.push_back(std::move(entry));
@@ -181,10 +183,9 @@ void llq::tools::printSummary(const std::string &path, const ModelInfo &model) {
               a.hidden, a.layers, a.heads, a.kvHeads, a.headDim, a.ffn, a.vocab,
               a.context);
   std::printf("                rope theta %g, scaling %s, norm eps %g, %s "
-              "embeddings, kv cache %s\n",
+              "embeddings\n",
               a.ropeTheta, printable(describeScaling(a).dump()).c_str(),
-              a.normEps, a.tiedEmbeddings ? "tied" : "untied",
-              printable(model.kvCache).c_str());
+              a.normEps, a.tiedEmbeddings ? "tied" : "untied");
   std::printf("  bytes         file %s, weights %s, code %s, tokenizer %s\n",
               formatBytes(model.fileBytes).c_str(),
               formatBytes(model.weightBytes()).c_str(),
@@ -203,6 +204,9 @@ void llq::tools::printSummary(const std::string &path, const ModelInfo &model) {
         printable(target.name).c_str(), printable(levels).c_str(),
         target.kernels.size(), target.program.dispatches.size(),
         target.program.maxTokens);
+    std::printf("                kv cache %s, %s per token\n",
+                printable(model.kvCache).c_str(),
+                formatBytes(cacheBytesPerToken(target.program)).c_str());
   }
   const ProvenanceInfo &p = model.provenance;
   std::printf("  source        %s, sha256 %s\n", printable(p.source).c_str(),

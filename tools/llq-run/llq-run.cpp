@@ -128,13 +128,22 @@ static Status readPrompt(const RunOptions &options, const Model &model,
              : usageError("--prompt: " + error);
 }
 
-static Status printResult(const Model &model,
+static Json describeCache(const Session &session) {
+  const ModelInfo &info = session.model().info();
+  uint64_t bytesPerToken = cacheBytesPerToken(info.findTarget("cpu")->program);
+  return {{"type", info.kvCache},
+          {"tokens", session.capacity()},
+          {"bytes_per_token", bytesPerToken},
+          {"bytes", bytesPerToken * session.capacity()}};
+}
+
+static Status printResult(const Session &session,
                           const std::vector<int32_t> &prompt,
                           const GenerateResult &result) {
   std::string text;
-  if (model.info().tokenizer.bytes) {
+  if (session.model().info().tokenizer.bytes) {
     const Tokenizer *tokenizer;
-    LLQRT_RETURN_IF_ERROR(model.tokenizer(tokenizer));
+    LLQRT_RETURN_IF_ERROR(session.model().tokenizer(tokenizer));
     text = tokenizer->decode(result.tokens);
   }
   auto rate = [](size_t count, double seconds) {
@@ -147,7 +156,8 @@ static Status printResult(const Model &model,
        {"text", text},
        {"finish", result.finish == LLQRT_FINISH_STOP ? "stop" : "length"},
        {"prefill_tok_s", rate(prompt.size(), result.prefillSeconds)},
-       {"decode_tok_s", rate(result.decodeTokens, result.decodeSeconds)}});
+       {"decode_tok_s", rate(result.decodeTokens, result.decodeSeconds)},
+       {"kv_cache", describeCache(session)}});
 }
 
 /// Prints the pieces as they come; ids where there is no tokenizer.
@@ -209,7 +219,7 @@ static Status run(RunOptions &options) {
       },
       result));
   if (options.json)
-    return printResult(*model, prompt, result);
+    return printResult(*session, prompt, result);
   std::fputc('\n', stdout);
   if (isatty(STDERR_FILENO) && result.decodeTokens)
     std::fprintf(stderr, "prefill %.1f tok/s, decode %.1f tok/s\n",

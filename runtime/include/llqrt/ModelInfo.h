@@ -126,7 +126,7 @@ struct ModelInfo {
   /// No bytes: no tokenizer.
   FileRegion tokenizer;
   ProvenanceInfo provenance;
-  /// Element type of the KV cache.
+  /// Type of the KV cache.
   std::string kvCache;
   uint64_t fileBytes = 0;
 
@@ -145,6 +145,10 @@ struct ModelInfo {
 /// token id (the embedding) with one row.
 uint64_t weightBytesPerToken(const ModelInfo &model,
                              const ProgramInfo &program);
+
+/// Bytes of keys and values of one token in the caches of all layers, scales
+/// included.
+uint64_t cacheBytesPerToken(const ProgramInfo &program);
 
 } // namespace llqrt
 

@@ -112,6 +112,9 @@ TEST_F(ToolsTest, RunGeneratesFromIds) {
   EXPECT_EQ(result["finish"], "length");
   EXPECT_GT(result["prefill_tok_s"].get<double>(), 0);
   EXPECT_GT(result["decode_tok_s"].get<double>(), 0);
+  EXPECT_EQ(result["kv_cache"]["type"], "f32");
+  EXPECT_EQ(result["kv_cache"]["bytes"],
+            result["kv_cache"]["tokens"].get<uint64_t>() * hidden * 4);
 }
 
 TEST_F(ToolsTest, RunTakesText) {
@@ -361,10 +364,13 @@ TEST_F(ToolsTest, InspectShowsTheModel) {
   EXPECT_EQ(result["linears"][1]["bits_per_weight"], 32.0);
   EXPECT_EQ(result["targets"][0]["name"], "cpu");
   EXPECT_EQ(result["targets"][0]["kernels"].size(), 4u);
+  EXPECT_EQ(result["targets"][0]["kv_cache_bytes_per_token"], hidden * 4);
   EXPECT_EQ(result["targets"][0]["program"]["dispatches"].size(), 4u);
   EXPECT_EQ(result["provenance"]["source"], "test.onnx");
   Outcome table = run("llq-inspect m.llq --program");
   EXPECT_NE(table.output.find("lm_head"), std::string::npos);
+  EXPECT_NE(table.output.find("kv cache f32, 64 B per token"),
+            std::string::npos);
   EXPECT_NE(table.output.find("attend(%3, %2 -> %4)"), std::string::npos);
   expectError("llq-inspect nothing.llq", 1, "nothing.llq");
 }
