@@ -42,6 +42,7 @@ def LLQ_CacheType : I32Enum<"CacheType", "How keys and values are cached", [
       I32EnumCase<"F32", 0, "f32">,
       I32EnumCase<"F16", 1, "f16">,
       I32EnumCase<"Int8", 2, "int8">,
+      I32EnumCase<"Int4", 3, "int4">,
     ]> {
   let cppNamespace = "::llq";
 }

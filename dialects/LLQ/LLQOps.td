@@ -240,7 +240,7 @@ def LLQ_AttentionOp : LLQ_Op<"attention"> {
     `layer`, then for each query head `h` of `q[T, H*D]` and its key/value head
     `h / (H / KV)`:
     `y[t] = softmax_p(scale * q[t]·K[p]) V[p]` over `p <= past + t`. The cache is
-    state outside the function, `cache` its element type.
+    state outside the function, `cache` says in how many bits it is stored.
 
     ```mlir
     %y = llq.attention %q, %k, %v, %past {layer = 0, heads = 4, kv_heads = 2, scale = 0.125 : f32, cache = f32}

@@ -156,7 +156,7 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
           check("accuracy", options.accuracy, {"exact", "int8"}))
     return std::move(error);
   if (llvm::Error error =
-          check("kv-cache", options.kvCache, {"f32", "f16", "int8"}))
+          check("kv-cache", options.kvCache, {"f32", "f16", "int8", "int4"}))
     return std::move(error);
   if (options.maxTokens < 1 || options.maxTokens > 65536)
     return llvm::createStringError("--max-tokens is 1 to 65536, found " +

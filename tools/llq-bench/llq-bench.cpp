@@ -88,7 +88,7 @@ void BenchOptions::addTo(CLI::App &app) {
       ->needs(ofShape);
   app.add_option("--accuracy", accuracy, "Its accuracy level: exact or int8")
       ->needs(ofShape);
-  app.add_option("--kv-cache", kvCache, "Its KV cache: f32, f16 or int8")
+  app.add_option("--kv-cache", kvCache, "Its KV cache: f32, f16, int8 or int4")
       ->needs(ofShape);
   app.add_flag("--json", json, "Print one JSON object");
 }

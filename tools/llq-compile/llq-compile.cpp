@@ -81,8 +81,8 @@ static cl::opt<std::string>
              cl::value_desc("level"), cl::cat(category));
 static cl::opt<std::string>
     kvCache("kv-cache",
-            cl::desc("Keys and values in f32, f16 or int8 (default: f16 with "
-                     "int8 accuracy, f32 otherwise)"),
+            cl::desc("Keys and values in f32, f16, int8 or int4 (default: f16 "
+                     "with int8 accuracy, f32 otherwise)"),
             cl::value_desc("type"), cl::cat(category));
 static cl::opt<std::string>
     target("target",

@@ -34,7 +34,8 @@ struct CompileOptions {
   SampleOptions calibration;
   /// `exact`, `int8`, or empty: int8 for layers of at most 8 bits.
   std::string accuracy;
-  /// `f32`, `f16`, `int8`, or empty: f16 with int8 accuracy, f32 otherwise.
+  /// `f32`, `f16`, `int8`, `int4`, or empty: f16 with int8 accuracy, f32
+  /// otherwise.
   std::string kvCache;
   /// `cpu`, `cpu:native` or `cpu:<level>`.
   std::string target = "cpu";

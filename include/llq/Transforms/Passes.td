@@ -233,7 +233,8 @@ def SetCachePass : Pass<"llq-set-cache", "::mlir::ModuleOp"> {
       [{::llvm::cl::values(
         clEnumValN(::llq::CacheType::F32, "f32", "IEEE single"),
         clEnumValN(::llq::CacheType::F16, "f16", "IEEE half"),
-        clEnumValN(::llq::CacheType::Int8, "int8", "8 bits, a scale for each head and position"))}]>,
+        clEnumValN(::llq::CacheType::Int8, "int8", "8 bits, a scale for each head of a position"),
+        clEnumValN(::llq::CacheType::Int4, "int4", "4 bits, scale and minimum for 32 channels of a head of a position"))}]>,
     Option<"quantizedOnly", "quantized-only", "bool", "false",
       "Leave a model alone that has no quantized activations">,
   ];

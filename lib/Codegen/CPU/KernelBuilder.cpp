@@ -301,6 +301,11 @@ Value KernelBuilder::maxLanes(Value vector) {
                      [&](Value a, Value b) { return maxf(a, b); });
 }
 
+Value KernelBuilder::minLanes(Value vector) {
+  return reduceLanes(*this, vector,
+                     [&](Value a, Value b) { return minf(a, b); });
+}
+
 //===----------------------------------------------------------------------===//
 // Control
 //===----------------------------------------------------------------------===//

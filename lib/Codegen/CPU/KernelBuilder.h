@@ -116,9 +116,10 @@ public:
   /// `largestCode`, and what to divide them by. Where the scale would be
   /// subnormal, and too coarse to divide by, it is 0 and so are all codes.
   std::pair<Value, Value> groupScale(Value largest, int64_t largestCode);
-  /// Sum or maximum over the lanes, in a fixed order.
+  /// Sum, maximum or minimum over the lanes, in a fixed order.
   Value sumLanes(Value vector);
   Value maxLanes(Value vector);
+  Value minLanes(Value vector);
 
   //===--- Control
   //-----------------------------------------------------------===//

@@ -155,9 +155,7 @@ struct ElementwiseKernel {
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
 };
 
-/// Shape of an attention and of its cache: per block of 16 positions and head,
-/// keys [D][16] then values [16][D] in `type`, then for int8 the scales of keys
-/// [16] and values [16] in f32.
+/// Shape of an attention and of its cache, see CacheLayout.h.
 struct AttentionShape {
   int64_t heads, kvHeads, headDim;
   CacheType type;
@@ -167,8 +165,8 @@ struct AttentionShape {
   std::string getSuffix() const;
 };
 
-/// Rotates queries in place of their own buffer and appends keys and values to
-/// the cache. Buffers: q, k, v (each with an offset in its row), rotary, then
+/// Rotates queries to a buffer of their own and appends keys and values to the
+/// cache. Buffers: q, k, v (each with an offset in its row), rotary, then
 /// written: rotated q, cache.
 struct RopeAppendKernel {
   AttentionShape shape;
@@ -177,6 +175,7 @@ struct RopeAppendKernel {
 
   std::string getName() const;
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
+  int64_t getScratchBytes() const;
 };
 
 /// Softmax-weighted values. Buffers: rotated q, cache, y.
@@ -186,6 +185,7 @@ struct AttentionKernel {
 
   std::string getName() const;
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
+  int64_t getScratchBytes() const;
 };
 
 } // namespace llq

@@ -450,8 +450,6 @@ LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
   append.vStride = vAt->stride;
   const AttentionShape &shape = append.shape;
   int64_t columns = shape.heads * shape.headDim;
-  scratchBytes = std::max(scratchBytes, 4 * shape.headDim);
-
   program->setAttr("kv_cache",
                    b.getStringAttr(stringifyCacheType(op.getCache())));
   Value rotated = createRows("rotated", columns);
@@ -463,6 +461,8 @@ LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
       {qAt->buffer, kAt->buffer, vAt->buffer, table->buffer, rotated, cache},
       /*writes=*/2);
   AttentionKernel attention{shape, op.getScale().convertToFloat()};
+  scratchBytes = std::max(
+      {scratchBytes, append.getScratchBytes(), attention.getScratchBytes()});
   Value y = createRows("attention", columns);
   dispatch(attention, 0, shape.kvHeads, {rotated, cache, y});
   place(op.getResult(), {y, 0, getPaddedColumns(columns)});

@@ -182,6 +182,9 @@ FailureOr<std::string> llq::emitAssemblyOrObject(ModuleOp module,
            << "no code generator for " << level.triple << ": " << error;
   llvmModule->setDataLayout(machine->createDataLayout());
   llvmModule->setTargetTriple(machine->getTargetTriple());
+  // There is no C library: stores must not become a call of memset.
+  for (llvm::Function &function : *llvmModule)
+    function.addFnAttr("no-builtins");
   optimize(*llvmModule, *machine);
 
   llvm::SmallVector<char, 0> bytes;

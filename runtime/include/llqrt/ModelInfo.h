@@ -126,7 +126,7 @@ struct ModelInfo {
   /// No bytes: no tokenizer.
   FileRegion tokenizer;
   ProvenanceInfo provenance;
-  /// Type of the KV cache.
+  /// Type of the KV cache: f32, f16, int8 or int4.
   std::string kvCache;
   uint64_t fileBytes = 0;
 

@@ -64,6 +64,8 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x32xf32> {
   %r = llq.rope %z, %cos, %sin : tensor<?x32xf32>, tensor<?x4xf32>
   %a = llq.attention %r, %y, %y, %past {layer = 0, heads = 4, kv_heads = 4, scale = 0.35 : f32, cache = #llq<cache_type f16>} : tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
   %b = llq.attention %z, %y, %y, %past {layer = 1, heads = 4, kv_heads = 4, scale = 0.35 : f32, cache = #llq<cache_type int8>} : tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
-  %g = llq.swiglu %a, %b : tensor<?x32xf32>
+  %c = llq.attention %z, %y, %y, %past {layer = 2, heads = 4, kv_heads = 4, scale = 0.35 : f32, cache = #llq<cache_type int4>} : tensor<?x32xf32>, tensor<?x32xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
+  %h2 = llq.add %b, %c : tensor<?x32xf32>
+  %g = llq.swiglu %a, %h2 : tensor<?x32xf32>
   return %g : tensor<?x32xf32>
 }

@@ -113,11 +113,12 @@ func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x50xf32> {
 
 // -----
 
-// Biases follow each other as the rows of the weights do. Scratch holds a head.
+// Biases follow each other as the rows of the weights do. Scratch holds a
+// head, and behind it what is cached of it.
 // Without rotation no table is read.
 
 // CHECK-LABEL: llq.program @cpu
-// CHECK-SAME: scratch_bytes = 160
+// CHECK-SAME: scratch_bytes = 240
 // CHECK: llq.buffer weight "q" {bytes = 10240
 // CHECK: %[[BIAS:.*]] = llq.buffer weight "q.bias" {bytes = 640 : i64, content = #llq.padded_vector<32, [dense_resource<bq> : tensor<80xf16>, dense_resource<bk> : tensor<40xf16>
 // CHECK: llq.dispatch @linear_160x7_f16_exact_bias(%{{.*}}, %{{.*}}, %[[BIAS]], %[[QK:.*]]) {items = 10
@@ -267,4 +268,21 @@ func.func @forward(%past: index, %x: tensor<?x30xf32>) -> (tensor<?x30xf32>, ten
   %q = llq.quantize_activation %d : tensor<?x30xf32> -> !x
   %y = llq.linear "y" %q, %w : !x, !w -> tensor<?x32xf32>
   return %c, %y : tensor<?x30xf32>, tensor<?x32xf32>
+}
+
+// -----
+
+// A cache of 4 bits: keys and values of 40 channels are 20 bytes each, and the
+// scales and minimums of their two groups 8.
+
+// CHECK-LABEL: llq.program @cpu
+// CHECK-SAME: kv_cache = "int4"
+// CHECK: llq.buffer state "kv.0" {bytes_per_position = 56 : i64}
+// CHECK: llq.dispatch @rope_append_1_1_40_int4_{{.*}}_none(
+// CHECK: llq.dispatch @attention_1_1_40_int4_3E800000(
+func.func @forward(%ids: tensor<?xi32>, %past: index) -> tensor<?x40xf32> {
+  %t = llq.weight dense_resource<t> : tensor<9x40xf16>
+  %x = llq.embedding %ids, %t : tensor<?xi32>, tensor<9x40xf16> -> tensor<?x40xf32>
+  %a = llq.attention %x, %x, %x, %past {layer = 0, heads = 1, kv_heads = 1, scale = 0.25 : f32, cache = #llq<cache_type int4>} : tensor<?x40xf32>, tensor<?x40xf32>, tensor<?x40xf32> -> tensor<?x40xf32>
+  return %a : tensor<?x40xf32>
 }

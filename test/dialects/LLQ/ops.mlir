@@ -49,8 +49,10 @@ func.func @normal_form(%ids: tensor<?xi32>, %past: index) -> tensor<?x32xf32> {
   %a = llq.attention %qr, %kr, %k, %past {layer = 0, heads = 2, kv_heads = 1, scale = 0.5 : f32} : tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
   // CHECK: llq.attention {{.*}}cache = #llq<cache_type int8>
   %b = llq.attention %qr, %kr, %k, %past {layer = 1, heads = 2, kv_heads = 1, scale = 0.5 : f32, cache = #llq<cache_type int8>} : tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+  // CHECK: llq.attention {{.*}}cache = #llq<cache_type int4>
+  %c = llq.attention %qr, %kr, %k, %past {layer = 2, heads = 2, kv_heads = 1, scale = 0.5 : f32, cache = #llq<cache_type int4>} : tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
   // CHECK: llq.swiglu %{{.*}}, %{{.*}} : tensor<?x8xf32>
-  %g = llq.swiglu %a, %b : tensor<?x8xf32>
+  %g = llq.swiglu %b, %c : tensor<?x8xf32>
   // CHECK: llq.add %{{.*}}, %{{.*}} : tensor<?x8xf32>
   %s = llq.add %g, %x : tensor<?x8xf32>
   %y = llq.linear "lm_head" %s, %table : tensor<?x8xf32>, tensor<32x8xf16> -> tensor<?x32xf32>

@@ -66,8 +66,16 @@ private:
   /// of operations of the kernels.
   float rotated(int64_t t, const std::vector<float> &from, int64_t stride,
                 int64_t head, int64_t d, bool rotates) const;
+  /// A head of row t as `rotated` gives it; with an int4 cache, after the
+  /// transform that spreads outliers.
+  std::vector<float> spread(int64_t t, const std::vector<float> &from,
+                            int64_t stride, int64_t head, bool rotates,
+                            bool key) const;
   /// What the cache holds: the stored number times its scale.
   double cached(bool key, int64_t position, int64_t head, int64_t d) const;
+  double cachedInt4(bool key, int64_t position, int64_t head, int64_t d) const;
+  /// A head of keys or values rounded to what the cache can hold.
+  std::vector<double> rounded(const std::vector<float> &head) const;
   const char *head(int64_t position, int64_t h) const {
     return cache.data() + position / 16 * test.shape.getBlockBytes() +
            h * test.shape.getHeadBytes();
@@ -103,6 +111,10 @@ AttentionRunner::AttentionRunner(const KernelModule &module,
     rows[i].resize(length * (i == 0 ? qStride : kStride));
     for (float &value : rows[i])
       value = normal(random) * (random() % 16 == 0 ? 8 : 1);
+    // Tokens without a range.
+    int64_t stride = i == 0 ? qStride : kStride;
+    for (int64_t t = 3; t < length; t += 7)
+      std::fill_n(rows[i].begin() + t * stride, stride, t % 2 ? 3.25f : 0.0f);
   }
   // Padding of the tables must not be read.
   table.assign(length * tableStride, std::nanf(""));
@@ -144,13 +156,13 @@ void AttentionRunner::run(const Cut &cut, int64_t parts) {
                  {0, test.shape.kvHeads},
                  count,
                  past,
-                 4 * test.shape.headDim};
+                 append.getScratchBytes()};
     if (test.fused)
       call.buffers[0] = call.buffers[1] = call.buffers[2] = &all;
     call.run(0, count, parts);
     call.kernel = module.find(attention.getName());
     call.buffers = {&turned, &cache, &out};
-    call.scratchBytes = 64;
+    call.scratchBytes = attention.getScratchBytes();
     call.run(0, count, parts);
     // Asking for the last tokens only gives the same rows.
     std::vector<float> expected(out.as<float>(),
@@ -185,13 +197,39 @@ float AttentionRunner::rotated(int64_t t, const std::vector<float> &from,
   return second ? left + right : left - right;
 }
 
+std::vector<float> AttentionRunner::spread(int64_t t,
+                                           const std::vector<float> &from,
+                                           int64_t stride, int64_t h,
+                                           bool rotates, bool key) const {
+  int64_t dim = test.shape.headDim;
+  std::vector<float> x;
+  for (int64_t d = 0; d < dim; ++d)
+    x.push_back(rotated(t, from, stride, h, d, rotates));
+  if (test.shape.type != CacheType::Int4)
+    return x;
+  // Hadamard transform of `size` channels at a time; together the two factors
+  // are 1 / size.
+  int64_t size = dim & -dim, log = 0;
+  for (int64_t step = 1; step < size; step *= 2, ++log) {
+    std::vector<float> last = x;
+    for (int64_t d = 0; d < dim; ++d)
+      x[d] = d & step ? last[d ^ step] - last[d] : last[d ^ step] + last[d];
+  }
+  for (float &value : x)
+    value /= float(1 << (key ? log - log / 2 : log / 2));
+  return x;
+}
+
 void AttentionRunner::checkRotatedQueries() const {
+  int64_t dim = test.shape.headDim;
   for (int64_t t = 0; t < length; ++t)
-    for (int64_t c = 0; c < test.getColumns(); ++c)
-      ASSERT_EQ(rotatedQueries[t * padded + c],
-                rotated(t, rows[0], qStride, c / test.shape.headDim,
-                        c % test.shape.headDim, test.rotateQuery))
-          << "token " << t << ", column " << c;
+    for (int64_t h = 0; h < test.shape.heads; ++h) {
+      std::vector<float> expected =
+          spread(t, rows[0], qStride, h, test.rotateQuery, /*key=*/false);
+      for (int64_t d = 0; d < dim; ++d)
+        ASSERT_EQ(rotatedQueries[t * padded + h * dim + d], expected[d])
+            << "token " << t << ", head " << h << ", element " << d;
+    }
 }
 
 double AttentionRunner::cached(bool key, int64_t position, int64_t h,
@@ -208,8 +246,66 @@ double AttentionRunner::cached(bool key, int64_t position, int64_t h,
   case CacheType::Int8:
     return double(load<float>(block + 32 * dim, key ? slot : 16 + slot)) *
            load<int8_t>(block, index);
+  case CacheType::Int4:
+    return cachedInt4(key, position, h, d);
   }
   llvm_unreachable("unknown type of cache");
+}
+
+/// Groups of 32 channels, of which the first half are the low bits of as many
+/// bytes; then for each group 16 scales and 16 minimums.
+double AttentionRunner::cachedInt4(bool key, int64_t position, int64_t h,
+                                   int64_t d) const {
+  int64_t dim = test.shape.headDim, slot = position % 16, bytes = dim / 2;
+  int64_t group = d / 32, half = std::min<int64_t>(32, dim - group * 32) / 2;
+  int64_t byte = group * 16 + d % 32 % half;
+  const char *block = head(position, h);
+  int code = load<uint8_t>(block, key ? byte * 16 + slot
+                                      : 16 * bytes + slot * bytes + byte);
+  code = d % 32 < half ? code % 16 : code / 16;
+  const char *scales = block + 32 * bytes;
+  if (!key)
+    scales += (dim + 31) / 32 * 64;
+  auto number = [&](int64_t n) {
+    return double(numerics::decodeF16(
+        load<uint16_t>(scales, (2 * group + n) * 16 + slot)));
+  };
+  return number(1) + number(0) * code;
+}
+
+std::vector<double>
+AttentionRunner::rounded(const std::vector<float> &head) const {
+  std::vector<double> result(head.begin(), head.end());
+  auto roundF16 = [](float value) {
+    return numerics::decodeF16(numerics::encodeF16(value));
+  };
+  if (test.shape.type == CacheType::F16)
+    for (double &value : result)
+      value = roundF16(value);
+  if (test.shape.type == CacheType::Int8) {
+    float largest = 0;
+    for (float value : head)
+      largest = std::max(largest, std::fabs(value));
+    float scale = largest / 127;
+    for (double &value : result)
+      value =
+          scale == 0 ? 0 : double(scale) * std::nearbyint(float(value) / scale);
+  }
+  if (test.shape.type == CacheType::Int4)
+    for (size_t first = 0; first < head.size(); first += 32) {
+      size_t end = std::min(first + 32, head.size());
+      auto [low, high] =
+          std::minmax_element(head.begin() + first, head.begin() + end);
+      float minimum = roundF16(*low);
+      float scale = roundF16((*high - minimum) / 15);
+      for (size_t d = first; d < end; ++d) {
+        float code =
+            scale == 0 ? 0 : std::nearbyint((head[d] - minimum) / scale);
+        result[d] =
+            double(minimum) + double(scale) * std::clamp(code, 0.0f, 15.0f);
+      }
+    }
+  return result;
 }
 
 /// Every position holds exactly what was appended, rounded to the cache's type.
@@ -218,26 +314,14 @@ void AttentionRunner::checkCache() const {
   for (int64_t t = 0; t < length; ++t)
     for (int64_t h = 0; h < test.shape.kvHeads; ++h)
       for (bool key : {true, false}) {
-        std::vector<float> expected;
-        float largest = 0;
-        for (int64_t d = 0; d < dim; ++d) {
-          expected.push_back(
-              key ? rotated(t, rows[1], kStride, h, d, test.rotateKey)
-                  : rows[2][t * kStride + h * dim + d]);
-          largest = std::max(largest, std::fabs(expected.back()));
-        }
-        for (int64_t d = 0; d < dim; ++d) {
-          double value = expected[d];
-          if (test.shape.type == CacheType::F16)
-            value = numerics::decodeF16(numerics::encodeF16(expected[d]));
-          if (test.shape.type == CacheType::Int8) {
-            float scale = largest / 127;
-            value = double(scale) * std::nearbyint(expected[d] / scale);
-          }
-          ASSERT_EQ(cached(key, t, h, d), value)
+        const float *value = rows[2].data() + t * kStride + h * dim;
+        std::vector<double> expected = rounded(
+            key ? spread(t, rows[1], kStride, h, test.rotateKey, /*key=*/true)
+                : std::vector<float>(value, value + dim));
+        for (int64_t d = 0; d < dim; ++d)
+          ASSERT_EQ(cached(key, t, h, d), expected[d])
               << (key ? "key" : "value") << " of position " << t << ", head "
               << h << ", element " << d;
-        }
       }
 }
 
@@ -259,22 +343,30 @@ double AttentionRunner::checkAttention() const {
       }
       for (double &weight : weights)
         sum += weight = std::exp(weight - largest);
-      for (int64_t d = 0; d < dim; ++d) {
-        double expected = 0, size = 0;
+      std::vector<double> expected(dim), sizes(dim);
+      for (int64_t d = 0; d < dim; ++d)
         for (int64_t p = 0; p <= t; ++p) {
           double value = cached(false, p, h / group, d);
-          expected += weights[p] / sum * value;
-          size = std::max(size, std::fabs(value));
+          expected[d] += weights[p] / sum * value;
+          sizes[d] = std::max(sizes[d], std::fabs(value));
         }
+      for (int64_t d = 0; d < dim; ++d) {
+        double size = sizes[d];
+        // Minimums and codes are summed apart, and round as numbers of the size
+        // of their group do.
+        if (test.shape.type == CacheType::Int4)
+          size = *std::max_element(sizes.begin() + d / 32 * 32,
+                                   sizes.begin() +
+                                       std::min(d / 32 * 32 + 32, dim));
         float found = y[t * padded + h * dim + d];
-        double error = std::fabs(found - expected);
+        double error = std::fabs(found - expected[d]);
         if (error > 0)
           worst = std::max(worst, error / size);
         // Scores of up to about 100 carry an error of about 100 ulp of 1 into
         // the exponential.
         if (!(error <= 2e-5 * size)) {
           ADD_FAILURE() << "token " << t << ", head " << h << ", element " << d
-                        << ": expected " << expected << ", found " << found;
+                        << ": expected " << expected[d] << ", found " << found;
           return worst;
         }
       }
@@ -324,7 +416,7 @@ protected:
 };
 
 constexpr CacheType cacheTypes[] = {CacheType::F32, CacheType::F16,
-                                    CacheType::Int8};
+                                    CacheType::Int8, CacheType::Int4};
 
 TEST_P(Attention, MatchesF64OverAnyCut) {
   std::vector<AttentionCase> cases;
@@ -341,6 +433,41 @@ TEST_P(Attention, MatchesF64OverAnyCut) {
       ++i;
     }
   check(cases, 35);
+}
+
+/// Levels that round products and sums at once differ in registers only.
+TEST(AttentionLevels, EqualBitsWithFMA) {
+  AttentionCase cases[] = {{{8, 2, 80, CacheType::F16}, 0, 1, 1, 1},
+                           {{6, 2, 64, CacheType::Int8}, 0, 1, 1, 1},
+                           {{8, 2, 64, CacheType::Int4}, 0, 1, 1, 1},
+                           {{3, 1, 80, CacheType::Int4}, 1, 1, 1, 0}};
+  std::vector<std::vector<float>> expected;
+  for (const CPULevel *level : getRunnableLevels()) {
+    if (!level->hasFMA)
+      continue;
+    KernelModule module(*level);
+    for (const AttentionCase &test : cases) {
+      module.add(test.getAppend());
+      module.add(test.getAttention());
+    }
+    module.compile();
+    if (HasFatalFailure())
+      return;
+    std::mt19937 random(5);
+    std::vector<std::vector<float>> found;
+    for (const AttentionCase &test : cases) {
+      AttentionRunner runner(module, test, 40, random);
+      runner.run({33, 7}, 2);
+      found.push_back(runner.y);
+    }
+    if (expected.empty())
+      expected = found;
+    for (size_t i = 0; i < found.size(); ++i)
+      EXPECT_EQ(
+          std::memcmp(found[i].data(), expected[i].data(), 4 * found[i].size()),
+          0)
+          << level->name.str() << ", " << cases[i].getAppend().getName();
+  }
 }
 
 /// Every head size with every type of cache and every group, to 70 positions.

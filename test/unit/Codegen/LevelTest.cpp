@@ -48,7 +48,8 @@ void addKernels(ModuleOp module, const CPULevel &level) {
   RotaryKernel{32, 1}.emit(module, level);
   ElementwiseKernel{ElementwiseKernel::Kind::SwiGLU, 64, 0, 64, 0, 64}.emit(
       module, level);
-  for (CacheType type : {CacheType::F32, CacheType::F16, CacheType::Int8}) {
+  for (CacheType type :
+       {CacheType::F32, CacheType::F16, CacheType::Int8, CacheType::Int4}) {
     AttentionShape shape = {4, 2, 16, type};
     RopeAppendKernel{shape, 0, 64, 0, 32, 0, 32, true, true, true}.emit(module,
                                                                         level);
@@ -84,7 +85,7 @@ TEST(Level, ObjectsNeedNothing) {
           << name->str();
       ++defined;
     }
-    EXPECT_EQ(defined, 2 + 2 + 4 + 4 + 6);
+    EXPECT_EQ(defined, 2 + 2 + 4 + 4 + 8);
     for (const auto &entry : elf.sections()) {
       llvm::Expected<llvm::StringRef> name = entry.getName();
       ASSERT_TRUE(bool(name));
