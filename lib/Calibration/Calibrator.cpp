@@ -58,8 +58,8 @@ static int64_t getColumns(Value activation) {
 
 /// The activations that a model which stands at `site` goes on from. It stands
 /// right behind what makes the input of the site, in front of whatever reads
-/// that: layers that read its channels in another order are a site of their own,
-/// and may come first.
+/// that: layers that read its channels in another order are a site of their
+/// own, and may come first.
 static llvm::SetVector<Value> getActivationsAt(const Site &site) {
   Operation *input = site.input.getDefiningOp();
   return getLiveActivations(
@@ -91,6 +91,14 @@ struct Calibrator::Place {
   std::optional<Stores> stores;
 };
 
+namespace {
+/// A segment and what its runner's inputs stand for.
+struct CompiledSegment {
+  std::unique_ptr<ProgramRunner> runner;
+  SmallVector<Value> inputs;
+};
+} // namespace
+
 struct Calibrator::Impl {
   Impl(func::FuncOp forward, const Samples &samples, ThreadPool &pool,
        const CalibratorOptions &options)
@@ -113,11 +121,13 @@ struct Calibrator::Impl {
 
   LogicalResult reach(Place &to, Visit visit);
   llvm::Error createStores(Place &to);
-  /// Runs `segment` (consumed) and calls `visit` for its results.
+  llvm::Expected<CompiledSegment> compile(Segment segment);
+  /// Runs `segment` over every `step`-th sample and calls `visit` for its
+  /// results.
   using VisitResult = function_ref<llvm::Error(Value result, int64_t token,
                                                const ActivationRows &)>;
-  llvm::Error run(Segment &segment, const Stores &from, ArrayRef<Value> results,
-                  VisitResult visit);
+  llvm::Error run(CompiledSegment &segment, const Stores &from,
+                  ArrayRef<Value> results, VisitResult visit, int64_t step = 1);
   llvm::Error visitStored(Place &at, Visit visit);
 };
 
@@ -248,17 +258,42 @@ LogicalResult Calibrator::visitInputs(Visit visit) {
   return impl->reach(*impl->place, visit);
 }
 
-LogicalResult Calibrator::evaluate(Value value, Visit visit) {
+struct Calibrator::Part::PartImpl {
+  Calibrator::Impl &calibrator;
+  State place;
+  Value value;
+  CompiledSegment segment;
+};
+
+Calibrator::Part::Part(std::unique_ptr<PartImpl> impl)
+    : impl(std::move(impl)) {}
+Calibrator::Part::Part(Part &&) = default;
+Calibrator::Part::~Part() = default;
+
+FailureOr<Calibrator::Part> Calibrator::compile(Value value) {
   Place &place = *impl->place;
   if (failed(impl->reach(place, nullptr)))
     return failure();
-  Segment segment = extractSegment(impl->forward, place.live, value);
-  if (llvm::Error error =
-          impl->run(segment, *place.stores, value,
-                    [&](Value, int64_t, const ActivationRows &rows) {
-                      return visit(rows);
-                    }))
-    return place.layer.emitLayerError() << llvm::toString(std::move(error));
+  auto segment =
+      impl->compile(extractSegment(impl->forward, place.live, value));
+  if (!segment)
+    return place.layer.emitLayerError() << llvm::toString(segment.takeError());
+  return Part(std::make_unique<Part::PartImpl>(
+      Part::PartImpl{*impl, impl->place, value, std::move(*segment)}));
+}
+
+LogicalResult Calibrator::Part::run(Visit visit, int64_t tokens) {
+  if (failed(impl->segment.runner->reloadWeights()))
+    return failure();
+  Calibrator::Impl &calibrator = impl->calibrator;
+  if (llvm::Error error = calibrator.run(
+          impl->segment, *impl->place->stores, impl->value,
+          [&](Value, int64_t, const ActivationRows &rows) {
+            return visit(rows);
+          },
+          std::max<int64_t>(1, calibrator.samples.tokens / tokens)))
+    return impl->place->layer.emitLayerError()
+           << llvm::toString(std::move(error));
   return success();
 }
 
@@ -299,33 +334,38 @@ llvm::Error Calibrator::Impl::visitStored(Place &at, Visit visit) {
   return llvm::Error::success();
 }
 
-llvm::Error Calibrator::Impl::run(Segment &segment, const Stores &from,
-                                  ArrayRef<Value> results, VisitResult visit) {
+llvm::Expected<CompiledSegment> Calibrator::Impl::compile(Segment segment) {
   auto runner = ProgramRunner::create(std::move(segment.module), kernels, pool,
                                       options.maxTokens, samples.longest);
   if (failed(runner))
     return llvm::createStringError("cannot be run");
+  return CompiledSegment{std::move(*runner), llvm::to_vector(segment.inputs)};
+}
+
+llvm::Error Calibrator::Impl::run(CompiledSegment &segment, const Stores &from,
+                                  ArrayRef<Value> results, VisitResult visit,
+                                  int64_t step) {
+  ProgramRunner &runner = *segment.runner;
   int64_t firstToken = 0;
   for (auto [sample, ids] : llvm::enumerate(samples.sequences)) {
-    int64_t length = ids.size();
+    int64_t length = sample % step == 0 ? ids.size() : 0;
     for (int64_t position = 0; position < length;
          position += options.maxTokens) {
       int64_t tokens = std::min(options.maxTokens, length - position);
       int64_t token = firstToken + position;
-      if (int32_t *to = (*runner)->getIds())
+      if (int32_t *to = runner.getIds())
         llvm::copy(ids.slice(position, tokens), to);
       for (auto [input, rows] :
-           llvm::zip_equal(segment.inputs, (*runner)->getInputs()))
+           llvm::zip_equal(segment.inputs, runner.getInputs()))
         from.find(input)->second->read(token, tokens, rows.data, rows.stride);
-      (*runner)->run(tokens, position);
-      for (auto [result, rows] :
-           llvm::zip_equal(results, (*runner)->getOutputs()))
+      runner.run(tokens, position);
+      for (auto [result, rows] : llvm::zip_equal(results, runner.getOutputs()))
         if (llvm::Error error = visit(result, token,
                                       {rows.data, tokens, rows.columns,
                                        rows.stride, int64_t(sample), position}))
           return error;
     }
-    firstToken += length;
+    firstToken += ids.size();
   }
   return llvm::Error::success();
 }
@@ -348,8 +388,10 @@ LogicalResult Calibrator::Impl::reach(Place &to, Visit visit) {
         return result == to.siteInput && visit ? visit(rows)
                                                : llvm::Error::success();
       };
-      if (llvm::Error error =
-              run(to.segment, *to.from->stores, to.results, keep))
+      auto segment = compile(std::move(to.segment));
+      if (!segment)
+        return to.layer.emitLayerError() << llvm::toString(segment.takeError());
+      if (llvm::Error error = run(*segment, *to.from->stores, to.results, keep))
         return to.layer.emitLayerError() << llvm::toString(std::move(error));
       visited = llvm::is_contained(to.results, to.siteInput);
     }

@@ -152,12 +152,13 @@ ProgramRunner::create(OwningOpRef<ModuleOp> module, KernelCache &cache,
   if (failed(kernels))
     return failure();
   capacity = llvm::alignTo(capacity, LLQRT_POSITION_BLOCK);
-  std::unique_ptr<ProgramRunner> runner(new ProgramRunner(pool, capacity));
+  std::unique_ptr<ProgramRunner> runner(
+      new ProgramRunner(std::move(module), pool, capacity));
   for (int64_t columns : inputColumns)
     runner->inputs.push_back({nullptr, columns, 0});
   for (int64_t columns : outputColumns)
     runner->outputs.push_back({nullptr, columns, 0});
-  if (failed(runner->bind(*module, **kernels)))
+  if (failed(runner->bind(**kernels)))
     return failure();
   return runner;
 }
@@ -175,10 +176,27 @@ ProgramRows *ProgramRunner::findRows(BufferOp buffer) {
   return nullptr;
 }
 
+LogicalResult ProgramRunner::reloadWeights() {
+  ProgramOp program = *module->getOps<ProgramOp>().begin();
+  WeightPacker packer(pool);
+  for (auto buffer : program.getOps<BufferOp>()) {
+    if (buffer.getKind() != BufferKind::Weight)
+      continue;
+    char *to = places.lookup(buffer);
+    llvm::Error error = packer.write(buffer, [&](ArrayRef<char> packed) {
+      std::memcpy(to, packed.data(), packed.size());
+      to += packed.size();
+      return llvm::Error::success();
+    });
+    if (error)
+      return buffer.emitError() << llvm::toString(std::move(error));
+  }
+  return success();
+}
+
 LogicalResult
-ProgramRunner::bind(ModuleOp module,
-                    const llvm::StringMap<llqrt_kernel> &kernels) {
-  ProgramOp program = *module.getOps<ProgramOp>().begin();
+ProgramRunner::bind(const llvm::StringMap<llqrt_kernel> &kernels) {
+  ProgramOp program = *module->getOps<ProgramOp>().begin();
   FailureOr<char *> arena = allocate(program, program.getArenaBytes());
   if (failed(arena))
     return failure();
@@ -190,8 +208,6 @@ ProgramRunner::bind(ModuleOp module,
     scratch.push_back(*data);
   }
 
-  WeightPacker packer(pool);
-  DenseMap<Value, char *> places;
   for (auto buffer : program.getOps<BufferOp>()) {
     if (buffer.getKind() == BufferKind::Temporary) {
       places[buffer] = *arena + buffer.getOffset().value_or(0);
@@ -211,16 +227,6 @@ ProgramRunner::bind(ModuleOp module,
     } else if (buffer.getKind() == BufferKind::Input) {
       ids = reinterpret_cast<int32_t *>(*data);
     }
-    if (buffer.getKind() != BufferKind::Weight)
-      continue;
-    char *to = *data;
-    llvm::Error error = packer.write(buffer, [&](ArrayRef<char> packed) {
-      std::memcpy(to, packed.data(), packed.size());
-      to += packed.size();
-      return llvm::Error::success();
-    });
-    if (error)
-      return buffer.emitError() << llvm::toString(std::move(error));
   }
   for (auto dispatch : program.getOps<DispatchOp>()) {
     Step step{kernels.lookup(dispatch.getKernel()),
@@ -231,7 +237,7 @@ ProgramRunner::bind(ModuleOp module,
       step.buffers.push_back(places.lookup(buffer));
     steps.push_back(std::move(step));
   }
-  return success();
+  return reloadWeights();
 }
 
 void ProgramRunner::run(int64_t tokens, int64_t past) {

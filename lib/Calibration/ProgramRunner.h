@@ -16,6 +16,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 
 #include <cstdint>
@@ -64,6 +65,10 @@ public:
   /// Outputs of the last call, in the order of the function's results.
   llvm::ArrayRef<ProgramRows> getOutputs() const { return outputs; }
 
+  /// Takes over weights whose resources hold other values by now. Emits an
+  /// error at the weight.
+  mlir::LogicalResult reloadWeights();
+
   /// Evaluates `tokens` tokens that follow `past` others of their sequence.
   void run(int64_t tokens, int64_t past);
 
@@ -78,17 +83,20 @@ private:
   };
   using Memory = std::unique_ptr<char[], FreeDeleter>;
 
-  ProgramRunner(ThreadPool &pool, int64_t capacity)
-      : pool(pool), capacity(capacity) {}
-  mlir::LogicalResult bind(mlir::ModuleOp module,
-                           const llvm::StringMap<llqrt_kernel> &kernels);
+  ProgramRunner(mlir::OwningOpRef<mlir::ModuleOp> module, ThreadPool &pool,
+                int64_t capacity)
+      : module(std::move(module)), pool(pool), capacity(capacity) {}
+  mlir::LogicalResult bind(const llvm::StringMap<llqrt_kernel> &kernels);
   ProgramRows *findRows(BufferOp buffer);
   /// Zeroed memory of cache lines, or an error at `op`.
   mlir::FailureOr<char *> allocate(mlir::Operation *op, int64_t bytes);
 
+  /// The program and its kernels.
+  mlir::OwningOpRef<mlir::ModuleOp> module;
   ThreadPool &pool;
   int64_t capacity;
   std::vector<Step> steps;
+  llvm::DenseMap<mlir::Value, char *> places;
   std::vector<Memory> memory;
   /// One for each chunk that a step is cut into.
   std::vector<char *> scratch;

@@ -41,6 +41,38 @@ std::vector<float> llq::numerics::awqScales(std::span<const float> meanAbs,
   return scales;
 }
 
+/// `row` becomes Q(row diag s) diag 1/s. False if a scaled weight is not
+/// finite.
+static bool roundScaledRow(float *row, std::span<const float> scales,
+                           const UniformGridOptions &grid,
+                           std::vector<uint8_t> &codes) {
+  const int64_t columns = scales.size();
+  for (int64_t k = 0; k != columns; ++k)
+    row[k] *= scales[k];
+  const bool finite = roundRow(row, columns, grid, codes);
+  for (int64_t k = 0; k != columns; ++k)
+    row[k] /= scales[k];
+  return finite;
+}
+
+bool llq::numerics::awqRound(const SiteLayer &layer,
+                             std::span<const float> scales,
+                             const UniformGridOptions &grid, float *rounded,
+                             ThreadPool &pool) {
+  const int64_t columns = scales.size();
+  std::atomic<bool> overflow = false;
+  pool.parallelFor(0, layer.rows, kStrip, [&](int64_t first, int64_t last) {
+    std::vector<uint8_t> codes(columns);
+    for (int64_t r = first; r != last; ++r) {
+      float *row = rounded + r * columns;
+      std::copy_n(layer.weights + r * columns, columns, row);
+      if (!roundScaledRow(row, scales, grid, codes))
+        overflow = true;
+    }
+  });
+  return !overflow;
+}
+
 double llq::numerics::awqCost(std::span<const SiteLayer> layers,
                               std::span<const float> scales,
                               const OutputMetric &metric,
@@ -58,12 +90,11 @@ double llq::numerics::awqCost(std::span<const SiteLayer> layers,
       for (int64_t r = first; r != last; ++r) {
         const float *source = layer.weights + r * columns;
         float *row = delta.data() + (r - first) * columns;
-        for (int64_t k = 0; k != columns; ++k)
-          row[k] = source[k] * scales[k];
-        if (!roundRow(row, columns, grid, codes))
+        std::copy_n(source, columns, row);
+        if (!roundScaledRow(row, scales, grid, codes))
           overflow = true;
         for (int64_t k = 0; k != columns; ++k)
-          row[k] = row[k] / scales[k] - source[k];
+          row[k] -= source[k];
       }
       metric.stripCosts(delta.data(), last - first, 0, columns, &costs[first]);
     });

@@ -16,6 +16,7 @@
 #include "Selection.h"
 
 #include "llq/Calibration/CollectStatistics.h"
+#include "llq/Calibration/TrialWeight.h"
 #include "llq/Numerics/AWQ.h"
 #include "llq/Quantize/UniformWeight.h"
 #include "llq/Support/WeightBlob.h"
@@ -26,6 +27,7 @@
 #include "llvm/ADT/StringMap.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 
 using namespace mlir;
@@ -38,7 +40,8 @@ namespace llq {
 namespace {
 struct AWQOptions {
   bool scaleSearch, clipSearch, gqa, rounds;
-  int64_t sampleTokens;
+  AWQLoss loss;
+  int64_t lossTokens, sampleTokens;
 };
 
 /// A site, those of its layers that are quantized, and what is known of it.
@@ -83,7 +86,7 @@ public:
 private:
   using Sites = MutableArrayRef<AWQSite>;
   SmallVector<AWQSite> getChosenSites(ArrayRef<SelectedWeight> selection);
-  LogicalResult collectInputs(Sites block);
+  LogicalResult collectInputs(AWQSite &site);
   LogicalResult moveTo(const AWQSite *site);
   FailureOr<std::optional<BlockResult>>
   findResult(Sites block, const AWQSite *next, std::string &key);
@@ -198,6 +201,107 @@ std::optional<BlockResult> BlockResult::load(DictionaryAttr stored) {
 // Searches
 //===----------------------------------------------------------------------===//
 
+/// What the attention or feed-forward part that begins with `site` adds to the
+/// residual stream. Null if none begins there.
+static Value getPartOutput(const Site &site) {
+  auto norm = site.input.getDefiningOp<RMSNormOp>();
+  if (!norm)
+    return {};
+  Value stream = norm.getInput();
+  for (Operation *user : stream.getUsers())
+    if (auto add = dyn_cast<AddOp>(user))
+      return add.getLhs() == stream ? add.getRhs() : add.getLhs();
+  return {};
+}
+
+namespace {
+/// Measures choices of scales at the output of the part that a site begins.
+class PartLoss {
+public:
+  /// `weights` of `layers`, some of those of the site where `calibrator`
+  /// stands; `output` is that of the part.
+  static FailureOr<PartLoss> create(Calibrator &calibrator,
+                                    ArrayRef<LinearOp> layers,
+                                    ArrayRef<numerics::SiteLayer> weights,
+                                    Value output, int64_t tokens);
+
+  /// The mean square of the output's change by rounding the layers with columns
+  /// scaled by `scales`.
+  FailureOr<double> measure(std::span<const float> scales,
+                            const numerics::UniformGridOptions &grid,
+                            ThreadPool &pool);
+
+private:
+  PartLoss(ArrayRef<numerics::SiteLayer> weights,
+           std::vector<TrialWeight> trials, Calibrator::Part part,
+           int64_t tokens)
+      : weights(weights), trials(std::move(trials)), part(std::move(part)),
+        tokens(tokens) {}
+  FailureOr<std::vector<float>> run();
+
+  ArrayRef<numerics::SiteLayer> weights;
+  std::vector<TrialWeight> trials;
+  Calibrator::Part part;
+  int64_t tokens;
+  std::vector<float> reference;
+};
+} // namespace
+
+FailureOr<PartLoss> PartLoss::create(Calibrator &calibrator,
+                                     ArrayRef<LinearOp> layers,
+                                     ArrayRef<numerics::SiteLayer> weights,
+                                     Value output, int64_t tokens) {
+  std::vector<TrialWeight> trials;
+  int64_t columns = calibrator.getInputColumns();
+  for (auto [layer, source] : llvm::zip_equal(layers, weights)) {
+    FailureOr<TrialWeight> trial = TrialWeight::put(
+        layer, ArrayRef(source.weights, source.rows * columns));
+    if (failed(trial))
+      return failure();
+    trials.push_back(std::move(*trial));
+  }
+  FailureOr<Calibrator::Part> part = calibrator.compile(output);
+  if (failed(part))
+    return failure();
+  PartLoss result(weights, std::move(trials), std::move(*part), tokens);
+  FailureOr<std::vector<float>> reference = result.run();
+  if (failed(reference))
+    return failure();
+  result.reference = std::move(*reference);
+  return result;
+}
+
+FailureOr<std::vector<float>> PartLoss::run() {
+  std::vector<float> result;
+  auto append = [&](const ActivationRows &rows) {
+    for (int64_t t = 0; t < rows.tokens; ++t)
+      llvm::append_range(result,
+                         ArrayRef(rows.data + t * rows.stride, rows.columns));
+    return llvm::Error::success();
+  };
+  if (failed(part.run(append, tokens)))
+    return failure();
+  return result;
+}
+
+FailureOr<double> PartLoss::measure(std::span<const float> scales,
+                                    const numerics::UniformGridOptions &grid,
+                                    ThreadPool &pool) {
+  for (auto [trial, source] : llvm::zip_equal(trials, weights)) {
+    std::vector<float> rounded(source.rows * scales.size());
+    if (!numerics::awqRound(source, scales, grid, rounded.data(), pool))
+      return std::numeric_limits<double>::infinity();
+    trial.set(rounded);
+  }
+  FailureOr<std::vector<float>> changed = run();
+  if (failed(changed))
+    return failure();
+  double sum = 0;
+  for (auto [a, b] : llvm::zip_equal(*changed, reference))
+    sum += (double(a) - b) * (double(a) - b);
+  return sum / double(reference.size());
+}
+
 FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   int64_t sharing = getSharing(site.site);
   if (!isFoldable(site.site) || (sharing != 1 && !search.gqa)) {
@@ -226,13 +330,32 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   auto repeat = [&](std::span<const float> scales) {
     return numerics::repeatHeads(scales, headSize, sharing);
   };
+  std::optional<PartLoss> part;
+  if (calibrator && search.loss == AWQLoss::Part)
+    if (Value output = getPartOutput(site.site)) {
+      FailureOr<PartLoss> created = PartLoss::create(
+          *calibrator, site.layers, layers, output, search.lossTokens);
+      if (failed(created))
+        return failure();
+      part.emplace(std::move(*created));
+    }
   numerics::OutputMetric metric = getMetric(site.inputs);
+  bool ran = true;
+  auto getCost = [&](std::span<const float> channelScales) {
+    std::vector<float> scales = repeat(channelScales);
+    if (!part)
+      return numerics::awqCost(layers, scales, metric, options.grid, pool);
+    FailureOr<double> cost = std::numeric_limits<double>::infinity();
+    if (ran)
+      cost = part->measure(scales, options.grid, pool);
+    ran = succeeded(cost);
+    return cost.value_or(std::numeric_limits<double>::infinity());
+  };
   numerics::AWQScales best = numerics::searchAWQScales(
       numerics::meanOverSharedHeads(site.inputs.meanAbs, headSize, sharing),
-      [&](std::span<const float> scales) {
-        return numerics::awqCost(layers, repeat(scales), metric, options.grid,
-                                 pool);
-      });
+      getCost);
+  if (!ran)
+    return failure();
   double plain = best.costs[0];
   if (!std::isfinite(plain))
     return LinearOp(site.layers.front()).emitLayerError()
@@ -299,27 +422,21 @@ LogicalResult AWQ::apply(Sites block, const BlockResult &known) {
   return success();
 }
 
-/// Collects the inputs of a block whose first site the samples stand at.
-LogicalResult AWQ::collectInputs(Sites block) {
-  for (AWQSite &site : block) {
-    if (calibrator && &site != block.begin() &&
-        failed(calibrator->moveTo(site.site)))
-      return failure();
-    LinearOp first = site.layers.front();
-    int64_t columns =
-        cast<ShapedType>(first.getWeight().getType()).getDimSize(1);
-    bool all = columns <= search.sampleTokens;
-    FailureOr<InputStatistics> inputs =
-        calibrator ? getInputStatistics(*calibrator,
-                                        {all, all ? 0 : search.sampleTokens})
-                   : readStatistics(first);
-    if (failed(inputs))
-      return failure();
-    if (inputs->inputs.empty() && inputs->secondMoment.empty())
-      return first.emitLayerError()
-             << "has no second moment of its inputs, awq needs one";
-    site.inputs = std::move(*inputs);
-  }
+/// Collects the inputs of the site where the samples stand.
+LogicalResult AWQ::collectInputs(AWQSite &site) {
+  LinearOp first = site.layers.front();
+  int64_t columns = cast<ShapedType>(first.getWeight().getType()).getDimSize(1);
+  bool all = columns <= search.sampleTokens;
+  FailureOr<InputStatistics> inputs =
+      calibrator ? getInputStatistics(*calibrator,
+                                      {all, all ? 0 : search.sampleTokens})
+                 : readStatistics(first);
+  if (failed(inputs))
+    return failure();
+  if (inputs->inputs.empty() && inputs->secondMoment.empty())
+    return first.emitLayerError()
+           << "has no second moment of its inputs, awq needs one";
+  site.inputs = std::move(*inputs);
   return success();
 }
 
@@ -365,10 +482,12 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
     return apply(block, **known);
   if (calibrator)
     calibrator->setState(std::move(start));
-  if (failed(collectInputs(block)) || failed(moveTo(next)))
-    return failure();
   BlockResult result;
   for (AWQSite &site : block) {
+    if (&site != block.begin() && failed(moveTo(&site)))
+      return failure();
+    if (failed(collectInputs(site)))
+      return failure();
     FailureOr<BlockResult::Scales> scales = BlockResult::Scales();
     if (search.scaleSearch)
       scales = searchScales(site);
@@ -376,6 +495,8 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
       return failure();
     result.scales[site.layers.front().getName().str()] = std::move(*scales);
   }
+  if (failed(moveTo(next)))
+    return failure();
   if (failed(fold(block, result)))
     return failure();
   for (AWQSite &site : block)
@@ -482,8 +603,8 @@ struct QuantizeAWQPass : impl::QuantizeAWQPassBase<QuantizeAWQPass> {
     if (failed(forward))
       return failure();
     AWQ awq(module, *forward, *weights,
-            {scaleSearch, clipSearch, gqa, after == AWQRounding::Nearest,
-             sampleTokens});
+            {scaleSearch, clipSearch, gqa, after == AWQRounding::Nearest, loss,
+             lossTokens, sampleTokens});
     if (failed(awq.run()))
       return failure();
     if (after == AWQRounding::None)

@@ -13,8 +13,12 @@ def QuantizeAWQPass : QuantPass<"awq"> {
     column `k` of its layers multiplied by it: the same function, in which columns
     that meet large activations are rounded more finely. `s = m^alpha` with `m` the
     mean magnitude of the channel, `alpha` the one of 0, 0.05, ..., 0.95 for which
-    `sum |(Q(W diag s) diag 1/s - W) x|^2` is least, a mean over tokens and a sum
-    over the layers of the site. Then each group of weights is clamped to the
+    rounding changes the output least. For q, k, v that is the output of attention
+    behind o, for gate, up that of the feed-forward part behind down, over about
+    `loss-tokens` tokens of the samples; at other sites, and everywhere with
+    `loss=layer` or `llq.stats`, the layers' own:
+    `sum |(Q(W diag s) diag 1/s - W) x|^2`, a mean over tokens and a sum over the
+    layers of the site. Then each group of weights is clamped to the
     bound, 1 to 0.55 times its largest magnitude, for which rounding it costs
     least; not in q and k, whose errors meet in a product.
 
@@ -53,6 +57,15 @@ def QuantizeAWQPass : QuantPass<"awq"> {
                    "they are rounded to nearest"),
         clEnumValN(::llq::AWQRounding::None, "none",
                    "they stay for a method that follows"))}]>,
+    Option<"loss", "loss", "::llq::AWQLoss", "::llq::AWQLoss::Part",
+      "Where the error of scales is measured",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::AWQLoss::Part, "part",
+                   "behind the attention or feed-forward part"),
+        clEnumValN(::llq::AWQLoss::Layer, "layer",
+                   "behind the layers themselves"))}]>,
+    Option<"lossTokens", "loss-tokens", "::llq::BoundedInt<1>", "2048",
+      "Calibration tokens that run through a part for each choice of scales">,
     Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "512",
       "Calibration tokens that sites of more channels are measured with">,
   ];

@@ -5,17 +5,15 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Calibration/CollectStatistics.h"
+#include "llq/Calibration/TrialWeight.h"
 #include "llq/Numerics/BitAllocation.h"
-#include "llq/Numerics/Float16.h"
 #include "llq/Numerics/OutputMetric.h"
 #include "llq/Numerics/UniformGrid.h"
-#include "llq/Support/WeightBlob.h"
 #include "llq/Transforms/Passes.h"
 
 #include "mlir/IR/Remarks.h"
 
 #include <cmath>
-#include <cstring>
 
 using namespace mlir;
 
@@ -92,20 +90,21 @@ static void normalize(MutableArrayRef<float> row) {
 static LogicalResult
 visitLogProbabilities(Calibrator &calibrator, Value logits,
                       function_ref<void(ArrayRef<float>)> visit) {
+  FailureOr<Calibrator::Part> part = calibrator.compile(logits);
+  if (failed(part))
+    return failure();
   std::vector<float> row;
-  return calibrator.evaluate(
-      logits, [&](const ActivationRows &rows) -> llvm::Error {
-        for (int64_t t = 0; t < rows.tokens; ++t) {
-          const float *from = rows.data + t * rows.stride;
-          row.assign(from, from + rows.columns);
-          normalize(row);
-          if (!std::isfinite(row.front()))
-            return llvm::createStringError(
-                "leads to logits that are not finite");
-          visit(row);
-        }
-        return llvm::Error::success();
-      });
+  return part->run([&](const ActivationRows &rows) -> llvm::Error {
+    for (int64_t t = 0; t < rows.tokens; ++t) {
+      const float *from = rows.data + t * rows.stride;
+      row.assign(from, from + rows.columns);
+      normalize(row);
+      if (!std::isfinite(row.front()))
+        return llvm::createStringError("leads to logits that are not finite");
+      visit(row);
+    }
+    return llvm::Error::success();
+  });
 }
 
 LogicalResult BitAllocator::collectLogProbabilities(Calibrator &calibrator) {
@@ -136,54 +135,22 @@ std::vector<float> BitAllocator::roundToNearest(ArrayRef<float> weights,
   return rounded;
 }
 
-/// `weights` as a resource of `type`, the type of the source: so that the probe
-/// runs with the same kernels.
-static FailureOr<TypedAttr> makeProbe(LinearOp layer, RankedTensorType type,
-                                      ArrayRef<float> weights) {
-  llvm::Expected<AsmResourceBlob> blob = allocateBlob(*getTensorBytes(type));
-  if (!blob)
-    return layer.emitLayerError() << llvm::toString(blob.takeError());
-  MutableArrayRef<char> data = blob->getMutableData();
-  if (type.getElementType().isF32()) {
-    std::memcpy(data.data(), weights.data(), data.size());
-  } else {
-    MutableArrayRef<uint16_t> halves(reinterpret_cast<uint16_t *>(data.data()),
-                                     weights.size());
-    if (type.getElementType().isBF16())
-      numerics::encodeBF16(weights, halves);
-    else
-      numerics::encodeF16(weights, halves);
-  }
-  return TypedAttr(
-      DenseResourceElementsAttr::get(type, "probe", std::move(*blob)));
-}
-
 /// Of the next tokens' distributions with `weights` in `layer`.
 FailureOr<double> BitAllocator::getDivergence(Calibrator &calibrator,
                                               LinearOp layer,
                                               ArrayRef<float> weights) {
-  auto source = layer.getWeight().getDefiningOp<WeightOp>();
-  FailureOr<TypedAttr> value =
-      makeProbe(layer, cast<RankedTensorType>(source.getType()), weights);
-  if (failed(value))
+  FailureOr<TrialWeight> trial = TrialWeight::put(layer, weights);
+  if (failed(trial))
     return failure();
-  OpBuilder builder(layer);
-  auto probe =
-      WeightOp::create(builder, source.getLoc(), source.getType(), *value);
-  layer.getWeightMutable().assign(probe);
   double sum = 0;
   size_t place = 0;
-  LogicalResult result =
-      visitLogProbabilities(calibrator, logits, [&](ArrayRef<float> row) {
-        for (float logQ : row) {
-          float logP = reference[place++];
-          sum += std::exp(double(logP)) * (double(logP) - logQ);
-        }
-      });
-  layer.getWeightMutable().assign(source);
-  probe.erase();
-  releaseWeight(*value);
-  if (failed(result))
+  if (failed(
+          visitLogProbabilities(calibrator, logits, [&](ArrayRef<float> row) {
+            for (float logQ : row) {
+              float logP = reference[place++];
+              sum += std::exp(double(logP)) * (double(logP) - logQ);
+            }
+          })))
     return failure();
   return std::max(0.0, sum / double(calibrator.getTokens()));
 }

@@ -20,6 +20,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
+#include <limits>
 #include <memory>
 
 namespace llq {
@@ -86,10 +87,12 @@ public:
   /// the site's first layer.
   mlir::LogicalResult visitInputs(Visit visit);
 
-  /// Calls `visit` for `value`, which lies behind the present place, as the
-  /// model computes it from there with the weights that it has now. The place
-  /// stays. Emits an error at the site's first layer.
-  mlir::LogicalResult evaluate(mlir::Value value, Visit visit);
+  /// A part of the model, compiled to run as often as one likes.
+  class Part;
+
+  /// The part that computes `value`, which lies behind the present place, from
+  /// there. The place stays. Emits an error at the site's first layer.
+  mlir::FailureOr<Part> compile(mlir::Value value);
 
   /// Of the site where the model stands.
   LinearOp getLayer() const;
@@ -116,6 +119,26 @@ public:
 private:
   struct Impl;
   std::unique_ptr<Impl> impl;
+};
+
+class Calibrator::Part {
+public:
+  Part(Part &&);
+  ~Part();
+
+  /// Calls `visit` for the part's value, with the weights that the model had
+  /// when the part was compiled, but for other values in their resources
+  /// (TrialWeight::set); for some samples only, as far apart as gives about
+  /// `tokens` tokens, at least one. Emits an error at the first layer of the
+  /// site that the part begins at.
+  mlir::LogicalResult run(Visit visit,
+                          int64_t tokens = std::numeric_limits<int64_t>::max());
+
+private:
+  friend class Calibrator;
+  struct PartImpl;
+  explicit Part(std::unique_ptr<PartImpl> impl);
+  std::unique_ptr<PartImpl> impl;
 };
 
 /// What a calibration takes at most, roughly, besides the model.

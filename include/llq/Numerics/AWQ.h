@@ -36,6 +36,13 @@ inline constexpr int kAWQStrengths = 20;
 /// magnitudes m_k >= 0 of the channels. All 1 at alpha = 0.
 std::vector<float> awqScales(std::span<const float> meanAbs, double alpha);
 
+/// rounded[rows, K] = Q(W diag s) diag 1/s. False, with values of no use, if a
+/// scaled weight is not finite.
+[[nodiscard]] bool awqRound(const SiteLayer &layer,
+                            std::span<const float> scales,
+                            const UniformGridOptions &grid, float *rounded,
+                            ThreadPool &pool);
+
 /// The cost in `metric` of rounding the layers with columns scaled by `scales`:
 /// sum over layers and rows of |(Q(W diag s) diag 1/s - W) x|^2. Weights are
 /// finite; infinity if scaled ones are not.

@@ -110,6 +110,35 @@ TEST_F(CalibratorTest, ComesBackToAPlace) {
   EXPECT_EQ(run(6), first);
 }
 
+// Some samples give what they give among all.
+TEST_F(CalibratorTest, EvaluatesSamplesFarApart) {
+  ThreadPool pool(2);
+  Calibrator calibrator(forward, samples, pool);
+  ASSERT_TRUE(succeeded(calibrator.moveTo(sites[4])));
+  auto part = calibrator.compile(sites[7].input);
+  ASSERT_TRUE(succeeded(part));
+  auto evaluate = [&](int64_t tokens) {
+    std::map<int64_t, Rows> bySample;
+    EXPECT_TRUE(succeeded(part->run(
+        [&](const ActivationRows &part) {
+          Rows &rows = bySample[part.sample];
+          for (int64_t t = 0; t < part.tokens; ++t)
+            rows.insert(rows.end(), part.data + t * part.stride,
+                        part.data + t * part.stride + part.columns);
+          return llvm::Error::success();
+        },
+        tokens)));
+    return bySample;
+  };
+  std::map<int64_t, Rows> all = evaluate(samples.tokens);
+  EXPECT_EQ(all.size(), 4u);
+  std::map<int64_t, Rows> some = evaluate(samples.tokens / 2);
+  EXPECT_EQ(some.size(), 2u);
+  for (int64_t sample : {0, 2})
+    EXPECT_EQ(some[sample], all[sample]);
+  EXPECT_EQ(evaluate(1).size(), 1u);
+}
+
 // Statistics are those of the inputs, in plain loops.
 TEST_F(CalibratorTest, StatisticsOfInputs) {
   Rows rows = collect({3})[3];

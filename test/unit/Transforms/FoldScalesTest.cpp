@@ -8,6 +8,8 @@
 
 #include "llq/Transforms/FoldScales.h"
 #include "RewriteTest.h"
+#include "llq/Calibration/TrialWeight.h"
+#include "llq/Numerics/AWQ.h"
 
 using namespace mlir;
 using namespace llq;
@@ -42,6 +44,29 @@ protected:
   static ScaledAttr getScaled(LinearOp layer) {
     auto weight = layer.getWeight().getDefiningOp<WeightOp>();
     return weight ? dyn_cast<ScaledAttr>(weight.getValue()) : ScaledAttr();
+  }
+
+  static std::vector<float> read(LinearOp layer) {
+    WeightReader reader;
+    return llvm::cantFail(
+        reader.readAll(layer.getWeight().getDefiningOp<WeightOp>().getValue()));
+  }
+
+  static std::vector<float> evaluate(Calibrator &calibrator, Value value) {
+    auto part = calibrator.compile(value);
+    EXPECT_TRUE(succeeded(part));
+    return runPart(*part);
+  }
+
+  static std::vector<float> runPart(Calibrator::Part &part) {
+    std::vector<float> result;
+    EXPECT_TRUE(succeeded(part.run([&](const ActivationRows &rows) {
+      for (int64_t t = 0; t < rows.tokens; ++t)
+        result.insert(result.end(), rows.data + t * rows.stride,
+                      rows.data + t * rows.stride + rows.columns);
+      return llvm::Error::success();
+    })));
+    return result;
   }
 
   int64_t countScaled() {
@@ -173,6 +198,101 @@ TEST_F(FoldScalesTest, AWQScalesOfABlockDependOnNoOther) {
   auto alone = getScales(tiny, "layers.1.*");
   EXPECT_GE(alone.size(), 5u);
   EXPECT_EQ(alone, getScales(other, "layers.0.*,layers.1.*"));
+}
+
+// In plain loops: the scales are those of 20 for which the output of the
+// feed-forward part, behind down, changes least.
+TEST_F(FoldScalesTest, AWQComparesOutputsOfParts) {
+  ThreadPool pool(2);
+  WeightReader reader;
+  Site site = getSites(forward)[2], down = getSites(forward)[3];
+  Calibrator calibrator(forward, samples, pool);
+  ASSERT_TRUE(succeeded(calibrator.moveTo(site)));
+  std::vector<float> x = evaluate(calibrator, site.input);
+  std::vector<float> gate = read(site.layers[0]), up = read(site.layers[1]),
+                     last = read(down.layers[0]);
+  ASSERT_TRUE(site.layers[0].getName().ends_with("gate_proj"));
+  const size_t tokens = ids.size(), columns = x.size() / tokens;
+  auto multiply = [&](ArrayRef<float> in, ArrayRef<float> weights) {
+    const size_t k = in.size() / tokens, n = weights.size() / k;
+    std::vector<float> out(tokens * n);
+    for (size_t t = 0; t < tokens; ++t)
+      for (size_t r = 0; r < n; ++r) {
+        double sum = 0;
+        for (size_t j = 0; j < k; ++j)
+          sum += double(in[t * k + j]) * weights[r * k + j];
+        out[t * n + r] = float(sum);
+      }
+    return out;
+  };
+  auto runPlain = [&](ArrayRef<float> gate, ArrayRef<float> up) {
+    std::vector<float> a = multiply(x, gate), b = multiply(x, up);
+    for (auto [value, factor] : llvm::zip_equal(a, b))
+      value = value / (1 + std::exp(-value)) * factor;
+    return multiply(a, last);
+  };
+  std::vector<float> mean(columns);
+  for (size_t k = 0; k < columns; ++k) {
+    double sum = 0;
+    for (size_t t = 0; t < tokens; ++t)
+      sum += std::fabs(x[t * columns + k]);
+    mean[k] = float(sum / double(tokens));
+  }
+  numerics::UniformGridOptions grid;
+  grid.bits = 2;
+  grid.groupSize = 64;
+  std::vector<float> before = runPlain(gate, up);
+  auto getCost = [&](std::span<const float> scales) {
+    auto round = [&](const std::vector<float> &weights) {
+      std::vector<float> rounded(weights.size());
+      EXPECT_TRUE(numerics::awqRound(
+          {weights.data(), int64_t(weights.size() / columns)}, scales, grid,
+          rounded.data(), pool));
+      return rounded;
+    };
+    double sum = 0;
+    for (auto [a, b] :
+         llvm::zip_equal(runPlain(round(gate), round(up)), before))
+      sum += (double(a) - b) * (double(a) - b);
+    return sum;
+  };
+  numerics::AWQScales expected = numerics::searchAWQScales(mean, getCost);
+  ASSERT_GT(expected.alpha, 0);
+
+  attachSamples();
+  run("builtin.module(llq-quantize-awq{bits=2 group-size=64 rounding=none "
+      "clip-search=false only=layers.0.mlp.gate_proj,layers.0.mlp.up_proj})");
+  ScaledAttr scaled = getScaled(site.layers[0]);
+  ASSERT_TRUE(scaled && scaled.getColumns());
+  auto found = llvm::cantFail(reader.readAll(scaled.getColumns()));
+  for (auto [a, b] : llvm::zip_equal(found, expected.scales))
+    EXPECT_NEAR(a, b, 1e-4f * b);
+}
+
+// Other weights are there as long as they are tried.
+TEST_F(FoldScalesTest, TrialWeightsLeaveNothing) {
+  ThreadPool pool(2);
+  Calibrator calibrator(forward, samples, pool);
+  ASSERT_TRUE(succeeded(calibrator.moveTo(getSites(forward)[0])));
+  Value output = getSites(forward)[1].input;
+  LinearOp layer = getSites(forward)[0].layers[2];
+  std::vector<float> before = evaluate(calibrator, output);
+  size_t ops = llvm::range_size(forward.getOps());
+  {
+    std::vector<float> weights = read(layer);
+    std::vector<float> zeros(weights.size());
+    auto trial = TrialWeight::put(layer, zeros);
+    ASSERT_TRUE(succeeded(trial));
+    auto part = calibrator.compile(output);
+    ASSERT_TRUE(succeeded(part));
+    for (float value : runPart(*part))
+      ASSERT_EQ(value, 0);
+    trial->set(weights);
+    EXPECT_EQ(runPart(*part), before);
+    trial->set(zeros);
+  }
+  EXPECT_EQ(llvm::range_size(forward.getOps()), ops);
+  EXPECT_EQ(evaluate(calibrator, output), before);
 }
 
 // Inputs are quantized once for each site, behind weights that are.
