@@ -38,6 +38,9 @@ inline constexpr llvm::StringLiteral kCalibrationAttr = "llq.calibration";
 /// Statistics of the inputs of a linear layer, on the layer
 /// (llq/Calibration/InputStatistics.h).
 inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
+/// On an llq.linear, an array of dictionaries: what scaled or clipped its weight,
+/// as `method` says of what quantizes it.
+inline constexpr llvm::StringLiteral kPreparedAttr = "llq.prepared";
 /// On an llq.linear, i64: the bits that its weight gets, whatever the options of
 /// the method that quantizes it say (llq-allocate-bits).
 inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";

@@ -133,30 +133,37 @@ double ModelHeader::getBitsPerWeight(bool total) const {
   return count > 0 ? 8 * bytes / count : 0;
 }
 
-/// The provenance of a layer as JSON.
-static std::string toJSON(DictionaryAttr method) {
-  if (!method)
-    return {};
-  llvm::json::Object object;
-  for (NamedAttribute entry : method) {
-    StringRef key = entry.getName();
-    Attribute value = entry.getValue();
-    if (auto boolean = dyn_cast<BoolAttr>(value))
-      object[key] = boolean.getValue();
-    else if (auto integer = dyn_cast<IntegerAttr>(value))
-      object[key] = integer.getInt();
-    else if (auto number = dyn_cast<FloatAttr>(value))
-      object[key] = number.getValueAsDouble();
-    else if (auto text = dyn_cast<StringAttr>(value))
-      object[key] = text.getValue();
-    else {
-      std::string printed;
-      llvm::raw_string_ostream(printed) << value;
-      object[key] = printed;
-    }
+static llvm::json::Value toJSON(Attribute value) {
+  if (auto dictionary = dyn_cast<DictionaryAttr>(value)) {
+    llvm::json::Object object;
+    for (NamedAttribute entry : dictionary)
+      object[entry.getName().getValue()] = toJSON(entry.getValue());
+    return object;
   }
+  if (auto array = dyn_cast<ArrayAttr>(value)) {
+    llvm::json::Array elements;
+    for (Attribute element : array)
+      elements.push_back(toJSON(element));
+    return elements;
+  }
+  if (auto boolean = dyn_cast<BoolAttr>(value))
+    return boolean.getValue();
+  if (auto integer = dyn_cast<IntegerAttr>(value))
+    return integer.getInt();
+  if (auto number = dyn_cast<FloatAttr>(value))
+    return number.getValueAsDouble();
+  if (auto text = dyn_cast<StringAttr>(value))
+    return text.getValue();
+  std::string printed;
+  llvm::raw_string_ostream(printed) << value;
+  return printed;
+}
+
+/// The provenance of a layer as text in JSON.
+static std::string getMethodText(DictionaryAttr method) {
   std::string text;
-  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(object));
+  if (method)
+    llvm::raw_string_ostream(text) << toJSON(method);
   return text;
 }
 
@@ -238,7 +245,8 @@ std::vector<char> ModelHeader::build() {
         layer.columns,
         builder.CreateString(getFormatText(layer.part.getType())), layer.bytes,
         builder.CreateString(layer.accuracy),
-        builder.CreateString(toJSON(layer.part.getMethod())), layer.inBlock));
+        builder.CreateString(getMethodText(layer.part.getMethod())),
+        layer.inBlock));
   std::vector<flatbuffers::Offset<fb::Weight>> weightOffsets;
   for (WeightSegment &weight : weights)
     weightOffsets.push_back(fb::CreateWeight(

@@ -392,6 +392,10 @@ LogicalResult AWQ::fold(Sites block, const BlockResult &result) {
         result.scales.at(site.layers.front().getName().str());
     for (LinearOp layer : site.layers) {
       found[layer.getName()] = scales.found;
+      if (!search.rounds)
+        recordPreparation(layer, "awq",
+                          {{"alpha", scales.found.alpha},
+                           {"cost_ratio", scales.found.costRatio}});
       remark::analysis(
           layer.getLoc(),
           remark::RemarkOpts::name("Scaled").category("llq-quantize-awq"))

@@ -29,9 +29,9 @@ LayerRewriter::getLayer(const SelectedWeight &selected,
                      std::move(statistics));
 }
 
-DictionaryAttr
-LayerRewriter::getProvenance(MLIRContext *context,
-                             const QuantizedWeight &weight) const {
+DictionaryAttr LayerRewriter::getProvenance(const QuantizedWeight &weight,
+                                            Attribute prepared) const {
+  MLIRContext *context = weight.getFormat().getContext();
   Builder b(context);
   NamedAttrList entries;
   entries.set("name", b.getStringAttr(options.method));
@@ -48,6 +48,8 @@ LayerRewriter::getProvenance(MLIRContext *context,
   }
   for (const QuantizedWeight::Figure &figure : weight.figures)
     entries.set(figure.name, b.getF64FloatAttr(figure.value));
+  if (prepared)
+    entries.set("prepared", prepared);
   return entries.getDictionary(context);
 }
 
@@ -115,7 +117,8 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   DenseIntElementsAttr order = getInputOrder(context, *weight);
   if (order && !llvm::all_of(selected.uses, hasInputs))
     return layer.emitError() << "has no inputs whose channels can be permuted";
-  DictionaryAttr method = getProvenance(context, *weight);
+  DictionaryAttr method =
+      getProvenance(*weight, selected.uses.front().op->getAttr(kPreparedAttr));
   return FinishedLayer{type, weight->takeComponents(layer.getName()), method,
                        order, time.count()};
 }
@@ -178,8 +181,8 @@ void LayerRewriter::replace(const SelectedWeight &selected,
     }
     each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.
-    each.op->removeAttr(kStatsAttr);
-    each.op->removeAttr(kBitsAttr);
+    for (StringRef name : {kStatsAttr, kBitsAttr, kPreparedAttr})
+      each.op->removeAttr(name);
   }
   for (Operation *source : llvm::make_first_range(replacements))
     if (source->use_empty())

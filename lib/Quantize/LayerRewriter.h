@@ -48,9 +48,10 @@ public:
   void replace(const SelectedWeight &selected, const FinishedLayer &finished);
 
 private:
-  /// The attribute `method` of a quantized layer.
-  mlir::DictionaryAttr getProvenance(mlir::MLIRContext *context,
-                                     const QuantizedWeight &weight) const;
+  /// The attribute `method` of a quantized layer. `prepared` says what scaled
+  /// its source, or is null.
+  mlir::DictionaryAttr getProvenance(const QuantizedWeight &weight,
+                                     mlir::Attribute prepared) const;
 
   const WeightOptions &options;
   WeightReferences references;

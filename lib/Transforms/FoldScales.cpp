@@ -65,6 +65,20 @@ bool llq::isFoldable(const Site &site) {
   return isSource(cast<RMSNormOp>(divisor).getWeight());
 }
 
+void llq::recordPreparation(LinearOp layer, StringRef method,
+                            ArrayRef<std::pair<StringRef, double>> figures) {
+  Builder b(layer.getContext());
+  NamedAttrList entry;
+  entry.set("name", b.getStringAttr(method));
+  for (auto [name, value] : figures)
+    entry.set(name, b.getF64FloatAttr(value));
+  SmallVector<Attribute> all;
+  if (auto earlier = layer->getAttrOfType<ArrayAttr>(kPreparedAttr))
+    llvm::append_range(all, earlier);
+  all.push_back(entry.getDictionary(layer.getContext()));
+  layer->setAttr(kPreparedAttr, b.getArrayAttr(all));
+}
+
 //===----------------------------------------------------------------------===//
 // New weights
 //===----------------------------------------------------------------------===//

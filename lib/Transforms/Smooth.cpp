@@ -212,6 +212,8 @@ LogicalResult Smoother::run() {
     FailureOr<numerics::Smoothing> smoothing = choose(site, statistics);
     if (failed(smoothing) || failed(folder.fold(site, smoothing->factors)))
       return failure();
+    for (LinearOp layer : site.layers)
+      recordPreparation(layer, "smoothquant", {{"alpha", smoothing->alpha}});
     LinearOp layer = site.layers.front();
     double least = numerics::leastActivationMax(statistics.absMax);
     remark::analysis(

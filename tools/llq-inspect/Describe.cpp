@@ -157,19 +157,76 @@ static std::string formatBytes(uint64_t bytes) {
   return text;
 }
 
+/// `value[key]` if it is text, or empty: what a file says may be anything.
+static std::string getText(const Json &value, const char *key) {
+  if (!value.is_object() || !value.contains(key) || !value[key].is_string())
+    return {};
+  return value[key].get<std::string>();
+}
+
+/// What made a layer's weights: `awq, gptq`, or `-` for those of the source.
+static std::string getMethodNames(const Json &method) {
+  std::string names;
+  if (method.is_object() && method.contains("prepared"))
+    for (const Json &entry : method["prepared"])
+      names += getText(entry, "name") + ", ";
+  std::string name = getText(method, "name");
+  return name.empty() ? "-" : names + name;
+}
+
+/// The error of the weights relative to the source's, which is not known of
+/// weights that are the source's.
+static std::string getErrorText(const Json &method) {
+  if (!method.is_object() || !method.contains("relative_error") ||
+      !method["relative_error"].is_number())
+    return "-";
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4f",
+                method["relative_error"].get<double>());
+  return text;
+}
+
 static void printLinears(const ModelInfo &model) {
-  size_t width = 4;
-  for (const LinearInfo &linear : model.linears)
-    width = std::max(width, linear.name.size());
-  int column = static_cast<int>(std::min<size_t>(width, 60));
-  std::printf("\n%-*s %15s %11s %8s  %-8s %s\n", column, "layer", "shape",
-              "bytes", "bits/w", "accuracy", "format");
+  struct Row {
+    std::string name, shape, bytes, error, method;
+  };
+  std::vector<Row> rows;
+  // Options by method, and how many layers have them, in order.
+  std::vector<std::pair<std::string, int>> settings;
+  size_t nameWidth = 5, methodWidth = 6;
   for (const LinearInfo &linear : model.linears) {
-    std::string shape =
-        std::to_string(linear.rows) + " x " + std::to_string(linear.columns);
-    std::printf("%-*s %15s %11s %8.3f  %-8s %s\n", column,
-                printable(linear.name).c_str(), shape.c_str(),
-                formatBytes(linear.bytes).c_str(), bitsPerWeight(linear),
+    Json method = parseOrQuote(linear.method);
+    Row row = {printable(linear.name),
+               std::to_string(linear.rows) + " x " +
+                   std::to_string(linear.columns),
+               formatBytes(linear.bytes), getErrorText(method),
+               printable(getMethodNames(method))};
+    nameWidth = std::max(nameWidth, row.name.size());
+    methodWidth = std::max(methodWidth, row.method.size());
+    rows.push_back(std::move(row));
+    std::string options = getText(method, "options");
+    if (options.empty())
+      continue;
+    std::string text = printable(getText(method, "name") + ": " + options);
+    auto known = std::find_if(settings.begin(), settings.end(),
+                              [&](auto &each) { return each.first == text; });
+    if (known == settings.end())
+      known = settings.insert(settings.end(), {text, 0});
+    ++known->second;
+  }
+  for (const auto &[text, count] : settings)
+    std::printf("  method        %s (%d layers)\n", text.c_str(), count);
+  int nameColumn = static_cast<int>(std::min<size_t>(nameWidth, 60));
+  int methodColumn = static_cast<int>(std::min<size_t>(methodWidth, 40));
+  std::printf("\n%-*s %15s %11s %8s %8s  %-*s  %-8s %s\n", nameColumn, "layer",
+              "shape", "bytes", "bits/w", "error", methodColumn, "method",
+              "accuracy", "format");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const LinearInfo &linear = model.linears[i];
+    std::printf("%-*s %15s %11s %8.3f %8s  %-*s  %-8s %s\n", nameColumn,
+                rows[i].name.c_str(), rows[i].shape.c_str(),
+                rows[i].bytes.c_str(), bitsPerWeight(linear),
+                rows[i].error.c_str(), methodColumn, rows[i].method.c_str(),
                 printable(linear.accuracy).c_str(),
                 printable(linear.format).c_str());
   }

@@ -30,6 +30,12 @@ bool isScalable(LinearOp layer);
 /// its layers nor the divisor are quantized.
 bool isFoldable(const Site &site);
 
+/// Records with `layer`, in `llq.prepared`, that `method` has scaled or clipped
+/// its weight, and figures about that: for the provenance of the quantized one.
+void recordPreparation(
+    LinearOp layer, llvm::StringRef method,
+    llvm::ArrayRef<std::pair<llvm::StringRef, double>> figures);
+
 /// Puts scaled weights in place of those of a module.
 class ScaleFolder {
 public:
