@@ -32,9 +32,9 @@ constexpr int64_t kRows = 512;
 class Smoother {
 public:
   Smoother(ModuleOp module, func::FuncOp forward, SmoothingStrength strength,
-           unsigned bits, int64_t sampleTokens)
+           unsigned bits, int64_t sampleTokens, bool down)
       : module(module), forward(forward), strength(strength), bits(bits),
-        sampleTokens(sampleTokens), folder(module),
+        sampleTokens(sampleTokens), down(down), folder(module),
         pool(module.getContext()->getNumThreads()) {}
 
   LogicalResult run();
@@ -53,6 +53,7 @@ private:
   SmoothingStrength strength;
   unsigned bits;
   int64_t sampleTokens;
+  bool down;
   ScaleFolder folder;
   ThreadPool pool;
   WeightReader reader;
@@ -61,8 +62,8 @@ private:
 };
 } // namespace
 
-/// Emits an error if the scales of `site`, behind a normalization, have nowhere
-/// to go.
+/// Emits an error if the scales of `site`, behind a normalization or a gate,
+/// have nowhere to go.
 static LogicalResult verifySite(const Site &site) {
   for (LinearOp layer : site.layers) {
     bool activations = isa<QuantizedType>(layer.getInput().getType());
@@ -88,6 +89,10 @@ static LogicalResult verifySite(const Site &site) {
   if (auto permute = site.input.getDefiningOp<PermuteChannelsOp>())
     return permute.emitOpError(
         "permutes the channels that scales would be folded into");
+  if (auto gated = site.input.getDefiningOp<SwiGLUOp>())
+    return gated.emitOpError(
+        "multiplies what is not the result of an llq.linear "
+        "with a source weight, read by nothing else");
   return site.input.getDefiningOp()->emitOpError(
       "has a weight that is not an llq.weight");
 }
@@ -100,7 +105,9 @@ LogicalResult Smoother::collectSites() {
     Value source = site.input;
     if (auto permute = source.getDefiningOp<PermuteChannelsOp>())
       source = permute.getInput();
-    if (isHead || !source.getDefiningOp<RMSNormOp>())
+    bool smoothed = source.getDefiningOp<RMSNormOp>() ||
+                    (down && source.getDefiningOp<SwiGLUOp>());
+    if (isHead || !smoothed)
       continue;
     if (failed(verifySite(site)))
       return failure();
@@ -248,7 +255,7 @@ struct SmoothPass : impl::SmoothPassBase<SmoothPass> {
     if (failed(forward))
       return signalPassFailure();
     Smoother smoother(module, *forward, alpha, unsigned(int64_t(bits)),
-                      sampleTokens);
+                      sampleTokens, down);
     if (failed(smoother.run()))
       signalPassFailure();
   }

@@ -84,6 +84,9 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
     fires has `s = 1`; another one that hardly does is taken for a hundredth of the
     mean of all. The remark of a site counts both (`QuietChannels`).
 
+    With `down=true` the same is done for down behind the gated activation, where
+    rows of up take the division; the paper leaves it out.
+
     The normalization's weight becomes `weight[k] / s[k]`; columns are scaled where
     weights are read (`#llq.scaled`). Inputs are those of the module's calibration
     samples (`llq-load-calibration`), or `llq.stats` of the layers, which become
@@ -112,6 +115,8 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
       "How much of the outliers goes to the weights: 0 to 1, or search">,
     Option<"bits", "bits", "::llq::BoundedInt<2, 8>", "8",
       "Bits of weights and activations that a search assumes">,
+    Option<"down", "down", "bool", "false",
+      "Smooth the inputs of down projections too">,
     Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "512",
       "Calibration tokens that a search measures with">,
   ];
