@@ -117,27 +117,31 @@ static std::string checkMagnitudes(ArrayRef<float> values) {
 static std::string checkSecondMoment(ArrayRef<float> matrix, int64_t columns) {
   // Far above what rounding does to sums of products in f32.
   constexpr float tolerance = 1e-2f;
+  // Columns at a time: a cache line of each row below, and few rows beside it.
+  constexpr int64_t strip = 16;
+  std::vector<float> roots(columns); // NaN of what is negative
+  for (int64_t i = 0; i < columns; ++i)
+    roots[i] = std::sqrt(matrix[i * columns + i]);
   std::string text;
   llvm::raw_string_ostream stream(text);
-  for (int64_t i = 0; i < columns; ++i)
-    for (int64_t j = 0; j <= i; ++j) {
-      float value = matrix[i * columns + j], other = matrix[j * columns + i];
-      float bound = std::sqrt(matrix[i * columns + i]) *
-                    std::sqrt(matrix[j * columns + j]);
-      // False also for the root of a negative number.
-      bool possible = std::fabs(value) <= bound * (1 + tolerance) +
-                                              std::numeric_limits<float>::min();
-      if (possible && std::fabs(value - other) <= tolerance * bound)
-        continue;
-      stream << "is none of real inputs: it has " << value << " in row " << i
-             << ", column " << j << ", ";
-      if (possible)
-        stream << other << " in row " << j << ", column " << i;
-      else
-        stream << matrix[i * columns + i] << " and " << matrix[j * columns + j]
-               << " on the diagonal";
-      return text;
-    }
+  for (int64_t first = 0; first < columns; first += strip)
+    for (int64_t i = first; i < columns; ++i)
+      for (int64_t j = first; j < std::min(first + strip, i + 1); ++j) {
+        float value = matrix[i * columns + j], other = matrix[j * columns + i];
+        float bound = roots[i] * roots[j] * (1 + tolerance) +
+                      std::numeric_limits<float>::min();
+        bool possible = std::fabs(value) <= bound;
+        if (possible && std::fabs(value - other) <= tolerance * bound)
+          continue;
+        stream << "is none of real inputs: it has " << value << " in row " << i
+               << ", column " << j << ", ";
+        if (possible)
+          stream << other << " in row " << j << ", column " << i;
+        else
+          stream << matrix[i * columns + i] << " and "
+                 << matrix[j * columns + j] << " on the diagonal";
+        return text;
+      }
   return {};
 }
 

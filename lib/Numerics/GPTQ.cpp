@@ -157,14 +157,10 @@ GPTQRows::GPTQRows(const GPTQFactor &factor, const UniformGridOptions &grid,
 }
 
 GroupGrid GPTQRows::gridOf(std::span<const float> group) {
-  std::optional<GroupRange> range = groupRange(group, options.scheme);
   // Compensation without damping can run away from group to group. The loss
   // says so; codes of any grid will do.
-  if (!range)
-    return {1.0f, options.midCode()};
-  return options.clip == ClipSearch::None
-             ? gridOfRange(*range, options)
-             : searchClip(group, *range, options, scratch);
+  return findGrid(group, options, scratch)
+      .value_or(GroupGrid{1.0f, options.midCode()});
 }
 
 void GPTQRows::storeGrid(int64_t group, int64_t row, GroupGrid grid) {

@@ -105,9 +105,13 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   // have become smaller with them.
   auto uniform = dyn_cast<UniformAttr>(weight->getFormat());
   if (uniform && uniform.getScale() == ScaleType::F16 &&
-      weight->scaleMax >= kLargestF16Scale)
-    return layer.emitError() << "has weights too large for scales in f16, give "
-                                "scale-type=f32";
+      weight->scaleMax >= kLargestF16Scale) {
+    InFlightDiagnostic error = layer.emitError()
+                               << "has weights too large for scales in f16";
+    error.attachNote() << "leave it out with except=" << layer.getName()
+                       << " or quantize it with rtn(scale-type=f32)";
+    return error;
+  }
   std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   // Gives back the pages of the source that this layer has touched.
   reader.release();

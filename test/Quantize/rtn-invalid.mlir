@@ -52,7 +52,8 @@ func.func @nan(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 
 func.func @too_large_for_scales_in_f16(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<large> : tensor<1x2xf32>
-  // expected-error@+1 {{'llq.linear' op "layers.0.mlp.up_proj" has weights too large for scales in f16, give scale-type=f32}}
+  // expected-error@+2 {{'llq.linear' op "layers.0.mlp.up_proj" has weights too large for scales in f16}}
+  // expected-note@+1 {{leave it out with except=layers.0.mlp.up_proj or quantize it with rtn(scale-type=f32)}}
   %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }

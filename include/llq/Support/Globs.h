@@ -8,7 +8,9 @@
 #define LLQ_SUPPORT_GLOBS_H
 
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/Support/Allocator.h"
 #include "llvm/Support/GlobPattern.h"
+#include "llvm/Support/StringSaver.h"
 
 #include <string>
 
@@ -22,7 +24,9 @@ public:
   mlir::LogicalResult
   compile(llvm::ArrayRef<std::string> texts,
           llvm::function_ref<mlir::InFlightDiagnostic()> emitError) {
-    for (const std::string &text : texts) {
+    for (llvm::StringRef given : texts) {
+      // The pattern refers to its text.
+      llvm::StringRef text = saver.save(given);
       llvm::Expected<llvm::GlobPattern> pattern =
           llvm::GlobPattern::create(text, /*MaxSubPatterns=*/1024);
       if (!pattern)
@@ -59,6 +63,8 @@ private:
     bool matched = false;
   };
   llvm::StringRef option;
+  llvm::BumpPtrAllocator allocator;
+  llvm::StringSaver saver{allocator};
   llvm::SmallVector<Entry> entries;
 };
 } // namespace llq
