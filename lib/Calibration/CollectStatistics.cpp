@@ -110,7 +110,7 @@ static FailureOr<InputStatistics> compute(Calibrator &calibrator,
       !llvm::all_of(result.secondMoment, isFinite))
     return calibrator.getLayer().emitLayerError()
            << "sees inputs of up to " << *llvm::max_element(result.absMax)
-           << ", whose squares overflow";
+           << ", whose squares overflow: weights in front of it are too large";
   return result;
 }
 

@@ -54,6 +54,8 @@ struct AWQSite {
 /// What the search found, for the record of a layer.
 struct Found {
   double alpha = 0, costRatio = 1;
+  /// Channels of the site that never fire.
+  double deadChannels = 0;
 };
 
 /// What the search found for a decoder block, by names of layers: a site's
@@ -163,6 +165,7 @@ DictionaryAttr BlockResult::store(MLIRContext *context) const {
     NamedAttrList site;
     site.set("alpha", b.getF64FloatAttr(entry.found.alpha));
     site.set("cost_ratio", b.getF64FloatAttr(entry.found.costRatio));
+    site.set("dead_channels", b.getF64FloatAttr(entry.found.deadChannels));
     if (!entry.factors.empty())
       site.set("factors", makeTensor(layer, entry.factors));
     scaled.set(layer, site.getDictionary(context));
@@ -187,8 +190,12 @@ std::optional<BlockResult> BlockResult::load(DictionaryAttr stored) {
   for (NamedAttribute entry : scaled) {
     auto site = cast<DictionaryAttr>(entry.getValue());
     Scales &scales = result.scales[entry.getName().str()];
-    scales.found = {site.getAs<FloatAttr>("alpha").getValueAsDouble(),
-                    site.getAs<FloatAttr>("cost_ratio").getValueAsDouble()};
+    auto getNumber = [&](StringRef name) {
+      auto number = site.getAs<FloatAttr>(name);
+      return number ? number.getValueAsDouble() : 0.0;
+    };
+    scales.found = {getNumber("alpha"), getNumber("cost_ratio"),
+                    getNumber("dead_channels")};
     if (Attribute factors = site.get("factors"))
       scales.factors = read(factors);
   }
@@ -303,6 +310,8 @@ FailureOr<double> PartLoss::measure(std::span<const float> scales,
 }
 
 FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
+  BlockResult::Scales result;
+  result.found.deadChannels = double(llvm::count(site.inputs.absMax, 0.0f));
   int64_t sharing = getSharing(site.site);
   if (!isFoldable(site.site) || (sharing != 1 && !search.gqa)) {
     LinearOp first = site.layers.front();
@@ -311,7 +320,7 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
         remark::RemarkOpts::name("NotScaled").category("llq-quantize-awq"))
         << remark::metric("Layer", first.getName())
         << remark::reason("what is in front of it cannot take the division");
-    return BlockResult::Scales();
+    return result;
   }
   std::vector<std::vector<float>> weights;
   SmallVector<numerics::SiteLayer, 3> layers;
@@ -360,10 +369,10 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   if (!std::isfinite(plain))
     return LinearOp(site.layers.front()).emitLayerError()
            << "has weights and inputs whose products overflow";
-  BlockResult::Scales result;
   // A cost of zero may come out as a little less.
   double cost = std::max(0.0, *llvm::min_element(best.costs));
-  result.found = {best.alpha, plain > 0 ? cost / plain : 1.0};
+  result.found.alpha = best.alpha;
+  result.found.costRatio = plain > 0 ? cost / plain : 1.0;
   if (best.alpha > 0)
     result.factors = repeat(best.scales);
   return result;
@@ -401,7 +410,8 @@ LogicalResult AWQ::fold(Sites block, const BlockResult &result) {
           remark::RemarkOpts::name("Scaled").category("llq-quantize-awq"))
           << remark::metric("Layer", layer.getName())
           << remark::metric("Alpha", scales.found.alpha)
-          << remark::metric("CostRatio", scales.found.costRatio);
+          << remark::metric("CostRatio", scales.found.costRatio)
+          << remark::metric("DeadChannels", scales.found.deadChannels);
     }
     if (!scales.factors.empty() &&
         failed(folder.fold(site.site, scales.factors)))
@@ -622,6 +632,8 @@ struct QuantizeAWQPass : impl::QuantizeAWQPassBase<QuantizeAWQPass> {
           Found found = awq.getFound(layer.getName());
           result->figures = {{"alpha", found.alpha},
                              {"cost_ratio", found.costRatio}};
+          if (found.deadChannels > 0)
+            result->figures.push_back({"dead_channels", found.deadChannels});
           return result;
         });
   }

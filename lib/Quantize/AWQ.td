@@ -41,7 +41,8 @@ def QuantizeAWQPass : QuantPass<"awq"> {
     Embedding and head have no site and are rounded to nearest.
 
     `method` of a layer records `alpha` of its site and `cost_ratio`, the cost of
-    the site over that of rounding without scales.
+    the site over that of rounding without scales; and, where there are some, the
+    channels that never fire (`dead_channels`), whose scale is the least.
   }];
   let options = weightOptions # [
     Option<"scaleSearch", "scale-search", "bool", "true",

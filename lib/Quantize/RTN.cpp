@@ -24,12 +24,16 @@ FailureOr<QuantizedWeight> roundByImportance(const LinearLayer &layer) {
   ArrayRef<float> importance;
   if (layer.getStatistics())
     importance = layer.getStatistics()->meanSquare;
-  return quantizeUniform(
+  FailureOr<QuantizedWeight> weight = quantizeUniform(
       layer, [&](const RowBlock &rows, const numerics::UniformRows &result) {
         return numerics::quantizeRowsByImportance(
             rows.weights.data(), rows.rows(), rows.columns,
             {importance.data(), importance.size()}, layer.getGrid(), result);
       });
+  int64_t dead = llvm::count(importance, 0.0f);
+  if (succeeded(weight) && dead)
+    weight->figures = {{"dead_channels", double(dead)}};
+  return weight;
 }
 
 struct QuantizeRTNPass : impl::QuantizeRTNPassBase<QuantizeRTNPass> {

@@ -28,6 +28,8 @@ def QuantizeRTNPass : QuantPass<"rtn"> {
     `sum_k omega_k (s * (c_k - z) - v_k)^2`, `omega_k = a_k sqrt(mean v^2 + v_k^2)`
     with the mean square `a_k` of input `k` over the module's calibration samples
     (`llq-load-calibration`), instead of `clip`; see docs/methods/importance.md.
+    Channels that never fire count nothing, and `method` counts them
+    (`dead_channels`).
 
     The weight becomes an `llq.quantized_weight` in `#llq.uniform`; the attribute
     `method` of the layer records the options, the root of the mean squared error

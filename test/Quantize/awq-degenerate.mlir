@@ -3,7 +3,7 @@
 // RUN: llq-opt %s --llq-quantize-awq='bits=2 group-size=0 scale-type=f32' | FileCheck %s
 // RUN: llq-opt %s --llq-quantize-rtn='bits=2 group-size=0 scale-type=f32' | FileCheck %s --check-prefix=NEAREST
 
-// CHECK: llq.linear "a" {{.*}}alpha = 0.000000e+00 : f64, {{.*}}cost_ratio = 1.000000e+00 : f64
+// CHECK: llq.linear "a" {{.*}}alpha = 0.000000e+00 : f64, {{.*}}cost_ratio = 1.000000e+00 : f64, dead_channels = 3.000000e+00 : f64
 // CHECK-DAG: a.codes: "0x100000000D"
 // CHECK-DAG: a.scales: "0x100000000000003F"
 // NEAREST-DAG: a.codes: "0x100000000D"

@@ -14,6 +14,7 @@
 // PLAIN: importance=false
 // PLAIN-DAG: a.scales: "0x10000000ABAA2A3F"
 // Where no channel ever fires, all count the same.
+// SILENT: llq.linear "silent" {{.*}}dead_channels = 4.000000e+00 : f64
 // SILENT: silent.scales: "[[SCALE:.*]]"
 // SILENT: equal.scales: "[[SCALE]]"
 // NONE: error: {{.*}}has no calibration samples
