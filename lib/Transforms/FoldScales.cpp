@@ -107,6 +107,11 @@ void ScaleFolder::replace(OpOperand &operand, TypedAttr value) {
   references.add(weight);
   operand.set(weight);
   if (source->use_empty())
+    replaced.push_back(source);
+}
+
+ScaleFolder::~ScaleFolder() {
+  for (Operation *source : replaced)
     references.erase(source);
 }
 

@@ -36,10 +36,15 @@ void recordPreparation(
     LinearOp layer, llvm::StringRef method,
     llvm::ArrayRef<std::pair<llvm::StringRef, double>> figures);
 
-/// Puts scaled weights in place of those of a module.
+/// Puts scaled weights in place of those of a module. What it has replaced
+/// stays until the folder goes: samples may still have to run through the model
+/// as it was. That is little, since scaled matrices refer to their sources.
 class ScaleFolder {
 public:
   explicit ScaleFolder(mlir::ModuleOp module) : references(module) {}
+  ScaleFolder(const ScaleFolder &) = delete;
+  ScaleFolder &operator=(const ScaleFolder &) = delete;
+  ~ScaleFolder();
 
   /// Divides the inputs of a foldable site by `factors`, all positive, and
   /// multiplies the columns of its layers by them. `llq.stats` of the layers
@@ -61,6 +66,7 @@ private:
   void replace(mlir::OpOperand &operand, mlir::TypedAttr value);
 
   WeightReferences references;
+  llvm::SmallVector<mlir::Operation *> replaced;
   WeightReader reader;
 };
 

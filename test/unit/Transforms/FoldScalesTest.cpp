@@ -95,6 +95,18 @@ TEST_F(FoldScalesTest, SmoothTwiceAndSearched) {
   expectLogits(expected);
 }
 
+TEST_F(FoldScalesTest, SmoothDownToo) {
+  std::vector<float> expected = getLogits();
+  attachSamples();
+  run("builtin.module(llq-smooth{down=true})");
+  // Besides q, k, v, gate and up, of which up has scaled rows too, down.
+  EXPECT_EQ(countScaled(), 36);
+  for (LinearOp layer : getLayers())
+    if (layer.getName().ends_with("up_proj"))
+      EXPECT_TRUE(getScaled(layer).getRows());
+  expectLogits(expected);
+}
+
 // Also behind gated activations and grouped-query attention, whose scales go to
 // rows.
 TEST_F(FoldScalesTest, AWQScalesKeepTheFunction) {
