@@ -282,9 +282,11 @@ FailureOr<Calibrator::Part> Calibrator::compile(Value value) {
       Part::PartImpl{*impl, impl->place, value, std::move(*segment)}));
 }
 
+LogicalResult Calibrator::Part::reloadWeights() {
+  return impl->segment.runner->reloadWeights();
+}
+
 LogicalResult Calibrator::Part::run(Visit visit, int64_t tokens) {
-  if (failed(impl->segment.runner->reloadWeights()))
-    return failure();
   Calibrator::Impl &calibrator = impl->calibrator;
   if (llvm::Error error = calibrator.run(
           impl->segment, *impl->place->stores, impl->value,
@@ -339,7 +341,7 @@ llvm::Expected<CompiledSegment> Calibrator::Impl::compile(Segment segment) {
                                       options.maxTokens, samples.longest);
   if (failed(runner))
     return llvm::createStringError("cannot be run");
-  return CompiledSegment{std::move(*runner), llvm::to_vector(segment.inputs)};
+  return CompiledSegment{std::move(*runner), std::move(segment.inputs)};
 }
 
 llvm::Error Calibrator::Impl::run(CompiledSegment &segment, const Stores &from,

@@ -281,9 +281,7 @@ FailureOr<PartLoss> PartLoss::create(Calibrator &calibrator,
 FailureOr<std::vector<float>> PartLoss::run() {
   std::vector<float> result;
   auto append = [&](const ActivationRows &rows) {
-    for (int64_t t = 0; t < rows.tokens; ++t)
-      llvm::append_range(result,
-                         ArrayRef(rows.data + t * rows.stride, rows.columns));
+    rows.appendTo(result);
     return llvm::Error::success();
   };
   if (failed(part.run(append, tokens)))
@@ -300,6 +298,8 @@ FailureOr<double> PartLoss::measure(std::span<const float> scales,
       return std::numeric_limits<double>::infinity();
     trial.set(rounded);
   }
+  if (failed(part.reloadWeights()))
+    return failure();
   FailureOr<std::vector<float>> changed = run();
   if (failed(changed))
     return failure();
@@ -354,7 +354,7 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
     std::vector<float> scales = repeat(channelScales);
     if (!part)
       return numerics::awqCost(layers, scales, metric, options.grid, pool);
-    FailureOr<double> cost = std::numeric_limits<double>::infinity();
+    FailureOr<double> cost;
     if (ran)
       cost = part->measure(scales, options.grid, pool);
     ran = succeeded(cost);

@@ -96,8 +96,7 @@ visitLogProbabilities(Calibrator &calibrator, Value logits,
   std::vector<float> row;
   return part->run([&](const ActivationRows &rows) -> llvm::Error {
     for (int64_t t = 0; t < rows.tokens; ++t) {
-      const float *from = rows.data + t * rows.stride;
-      row.assign(from, from + rows.columns);
+      row = rows.getRow(t).vec();
       normalize(row);
       if (!std::isfinite(row.front()))
         return llvm::createStringError("leads to logits that are not finite");

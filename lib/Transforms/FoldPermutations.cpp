@@ -73,17 +73,13 @@ FailureOr<TypedAttr> PermutationFolder::permuteRows(LinearOp layer,
                                                     TypedAttr data,
                                                     DenseIntElementsAttr order,
                                                     StringRef name) {
-  auto emitError = [&](llvm::Error error) {
-    return layer.emitOpError("\"")
-           << layer.getName() << "\" " << llvm::toString(std::move(error));
-  };
   auto type = cast<RankedTensorType>(data.getType());
   llvm::Expected<ArrayRef<char>> source = reader.getBytes(data);
   if (!source)
-    return emitError(source.takeError());
+    return layer.emitLayerError() << llvm::toString(source.takeError());
   llvm::Expected<AsmResourceBlob> blob = allocateBlob(source->size());
   if (!blob)
-    return emitError(blob.takeError());
+    return layer.emitLayerError() << llvm::toString(blob.takeError());
   char *to = blob->getMutableData().data();
   size_t bytes = source->size() / type.getDimSize(0);
   for (int32_t row : order.getValues<int32_t>()) {

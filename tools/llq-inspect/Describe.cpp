@@ -186,24 +186,10 @@ static std::string getErrorText(const Json &method) {
   return text;
 }
 
-static void printLinears(const ModelInfo &model) {
-  struct Row {
-    std::string name, shape, bytes, error, method;
-  };
-  std::vector<Row> rows;
-  // Options by method, and how many layers have them, in order.
+/// Methods with their options, and how many layers have these.
+static void printSettings(const std::vector<Json> &methods) {
   std::vector<std::pair<std::string, int>> settings;
-  size_t nameWidth = 5, methodWidth = 6;
-  for (const LinearInfo &linear : model.linears) {
-    Json method = parseOrQuote(linear.method);
-    Row row = {printable(linear.name),
-               std::to_string(linear.rows) + " x " +
-                   std::to_string(linear.columns),
-               formatBytes(linear.bytes), getErrorText(method),
-               printable(getMethodNames(method))};
-    nameWidth = std::max(nameWidth, row.name.size());
-    methodWidth = std::max(methodWidth, row.method.size());
-    rows.push_back(std::move(row));
+  for (const Json &method : methods) {
     std::string options = getText(method, "options");
     if (options.empty())
       continue;
@@ -216,18 +202,32 @@ static void printLinears(const ModelInfo &model) {
   }
   for (const auto &[text, count] : settings)
     std::printf("  method        %s (%d layers)\n", text.c_str(), count);
+}
+
+/// `methods` are those of the layers.
+static void printLinears(const ModelInfo &model,
+                         const std::vector<Json> &methods) {
+  std::vector<std::string> names;
+  size_t nameWidth = 5, methodWidth = 6;
+  for (size_t i = 0; i < methods.size(); ++i) {
+    names.push_back(printable(getMethodNames(methods[i])));
+    nameWidth = std::max(nameWidth, model.linears[i].name.size());
+    methodWidth = std::max(methodWidth, names[i].size());
+  }
   int nameColumn = static_cast<int>(std::min<size_t>(nameWidth, 60));
   int methodColumn = static_cast<int>(std::min<size_t>(methodWidth, 40));
   std::printf("\n%-*s %15s %11s %8s %8s  %-*s  %-8s %s\n", nameColumn, "layer",
               "shape", "bytes", "bits/w", "error", methodColumn, "method",
               "accuracy", "format");
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = 0; i < methods.size(); ++i) {
     const LinearInfo &linear = model.linears[i];
+    std::string shape =
+        std::to_string(linear.rows) + " x " + std::to_string(linear.columns);
     std::printf("%-*s %15s %11s %8.3f %8s  %-*s  %-8s %s\n", nameColumn,
-                rows[i].name.c_str(), rows[i].shape.c_str(),
-                rows[i].bytes.c_str(), bitsPerWeight(linear),
-                rows[i].error.c_str(), methodColumn, rows[i].method.c_str(),
-                printable(linear.accuracy).c_str(),
+                printable(linear.name).c_str(), shape.c_str(),
+                formatBytes(linear.bytes).c_str(), bitsPerWeight(linear),
+                getErrorText(methods[i]).c_str(), methodColumn,
+                names[i].c_str(), printable(linear.accuracy).c_str(),
                 printable(linear.format).c_str());
   }
 }
@@ -273,7 +273,11 @@ void llq::tools::printSummary(const std::string &path, const ModelInfo &model) {
   if (!p.calibration.empty())
     std::printf("  calibration   %s\n", printable(p.calibration).c_str());
   std::printf("  made by       %s\n", printable(p.toolVersion).c_str());
-  printLinears(model);
+  std::vector<Json> methods;
+  for (const LinearInfo &linear : model.linears)
+    methods.push_back(parseOrQuote(linear.method));
+  printSettings(methods);
+  printLinears(model, methods);
 }
 
 void llq::tools::printPrograms(const ModelInfo &model) {

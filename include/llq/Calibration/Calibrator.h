@@ -22,6 +22,7 @@
 
 #include <limits>
 #include <memory>
+#include <vector>
 
 namespace llq {
 
@@ -54,6 +55,14 @@ struct ActivationRows {
   int64_t stride; ///< floats from one token to the next
   int64_t sample;
   int64_t position; ///< of the first token in its sample
+
+  llvm::ArrayRef<float> getRow(int64_t token) const {
+    return {data + token * stride, size_t(columns)};
+  }
+  void appendTo(std::vector<float> &values) const {
+    for (int64_t t = 0; t < tokens; ++t)
+      llvm::append_range(values, getRow(t));
+  }
 };
 
 struct CalibratorOptions {
@@ -126,11 +135,14 @@ public:
   Part(Part &&);
   ~Part();
 
+  /// Takes over weights whose resources hold other values by now
+  /// (TrialWeight::set). Emits an error if they cannot be used.
+  mlir::LogicalResult reloadWeights();
+
   /// Calls `visit` for the part's value, with the weights that the model had
-  /// when the part was compiled, but for other values in their resources
-  /// (TrialWeight::set); for some samples only, as far apart as gives about
-  /// `tokens` tokens, at least one. Emits an error at the first layer of the
-  /// site that the part begins at.
+  /// when the part was compiled or last reloaded; for some samples only, as far
+  /// apart as gives about `tokens` tokens, at least one. Emits an error at the
+  /// first layer of the site that the part begins at.
   mlir::LogicalResult run(Visit visit,
                           int64_t tokens = std::numeric_limits<int64_t>::max());
 

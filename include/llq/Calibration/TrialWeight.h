@@ -19,7 +19,8 @@ public:
   /// the model runs with the same kernels. Emits an error if memory is short.
   static mlir::FailureOr<TrialWeight> put(LinearOp layer,
                                           llvm::ArrayRef<float> weights);
-  /// Other values again, also for parts of the model that are compiled.
+  /// Other values again; parts of the model that are compiled see them once
+  /// they have reloaded their weights.
   void set(llvm::ArrayRef<float> weights);
 
   TrialWeight(TrialWeight &&other);

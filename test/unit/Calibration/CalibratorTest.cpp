@@ -45,9 +45,7 @@ protected:
       EXPECT_TRUE(succeeded(calibrator.moveTo(sites[site])));
       EXPECT_TRUE(
           succeeded(calibrator.visitInputs([&](const ActivationRows &part) {
-            for (int64_t t = 0; t < part.tokens; ++t)
-              rows.insert(rows.end(), part.data + t * part.stride,
-                          part.data + t * part.stride + part.columns);
+            part.appendTo(rows);
             token += part.tokens;
             return llvm::Error::success();
           })));
@@ -121,10 +119,7 @@ TEST_F(CalibratorTest, EvaluatesSamplesFarApart) {
     std::map<int64_t, Rows> bySample;
     EXPECT_TRUE(succeeded(part->run(
         [&](const ActivationRows &part) {
-          Rows &rows = bySample[part.sample];
-          for (int64_t t = 0; t < part.tokens; ++t)
-            rows.insert(rows.end(), part.data + t * part.stride,
-                        part.data + t * part.stride + part.columns);
+          part.appendTo(bySample[part.sample]);
           return llvm::Error::success();
         },
         tokens)));

@@ -40,6 +40,14 @@ std::vector<float> makeRows(int64_t tokens, int64_t columns,
   return rows;
 }
 
+/// Numbers around one, padded with zeros.
+std::vector<float> makeWeight(int64_t columns, std::mt19937 &random) {
+  std::vector<float> weight(getPaddedColumns(columns));
+  for (int64_t c = 0; c < columns; ++c)
+    weight[c] = std::normal_distribution<float>(1)(random);
+  return weight;
+}
+
 class Norm : public LevelTest {
 protected:
   std::mt19937 random{11};
@@ -57,9 +65,8 @@ TEST_P(Norm, MatchesTheFormula) {
     for (float epsilon : epsilons) {
       SCOPED_TRACE(k);
       int64_t padded = getPaddedColumns(k);
-      std::vector<float> x = makeRows(tokens, k, random), w(padded);
-      for (int64_t c = 0; c < k; ++c)
-        w[c] = std::normal_distribution<float>(1)(random);
+      std::vector<float> x = makeRows(tokens, k, random);
+      std::vector<float> w = makeWeight(k, random);
       Guarded input(x), weight(w), y(4 * tokens * padded);
       NormKernel kernel{k, true, epsilon, {}};
       runAndCheckSplits({module.find(kernel.getName()),
@@ -147,9 +154,7 @@ TEST_P(Norm, FusedIsTheSameAsApart) {
   for (int64_t k : columns) {
     SCOPED_TRACE(k);
     int64_t padded = getPaddedColumns(k);
-    std::vector<float> w(padded);
-    for (int64_t c = 0; c < k; ++c)
-      w[c] = std::normal_distribution<float>(1)(random);
+    std::vector<float> w = makeWeight(k, random);
     Guarded input(makeRows(tokens, k, random)), weight(w);
     Guarded apart(4 * tokens * padded), fused(tokens * QuantizedRow(k).bytes);
     Call call = {module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
@@ -211,6 +216,27 @@ void expectTokenRows(const Guarded &y, const float *values, int64_t tokens,
   }
 }
 
+/// Rows, a weight, and what the kernel that only normalizes makes of them.
+struct NormedRows {
+  NormedRows(KernelModule &module, int64_t tokens, int64_t k,
+             std::mt19937 &random)
+      : x(makeRows(tokens, k, random)), w(makeWeight(k, random)), input(x),
+        weight(w), normalized(4 * x.size()) {
+    Call({module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
+          {&input, &weight, &normalized},
+          {0, 1},
+          tokens})
+        .run();
+  }
+
+  const float *getValues(bool norm) const {
+    return norm ? normalized.as<float>() : x.data();
+  }
+
+  std::vector<float> x, w;
+  Guarded input, weight, normalized;
+};
+
 /// Scales of tokens and static ones, alone and behind a norm, are exactly those
 /// of the reference: also for tokens of zeros, tokens far below the floor, and
 /// values beyond a static scale.
@@ -231,16 +257,7 @@ TEST_P(Norm, QuantizesWithOneScaleAsTheReference) {
   ASSERT_FALSE(HasFatalFailure());
   for (int64_t k : columns) {
     SCOPED_TRACE(k);
-    int64_t padded = getPaddedColumns(k);
-    std::vector<float> x = makeRows(tokens, k, random), w(padded);
-    for (int64_t c = 0; c < k; ++c)
-      w[c] = std::normal_distribution<float>(1)(random);
-    Guarded input(x), weight(w), normalized(4 * tokens * padded);
-    Call({module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
-          {&input, &weight, &normalized},
-          {0, 1},
-          tokens})
-        .run();
+    NormedRows rows(module, tokens, k, random);
     std::vector<float> scaleRow(kBlockColumns);
     scaleRow[0] = 0.0123f;
     Guarded scale(scaleRow);
@@ -248,15 +265,15 @@ TEST_P(Norm, QuantizesWithOneScaleAsTheReference) {
       for (bool norm : {false, true}) {
         Guarded y(tokens * TokenRow(k).bytes);
         NormKernel kernel{k, norm, norm ? 1e-5f : 0, type};
-        Call call = {module.find(kernel.getName()), {&input}, {0, 1}, tokens};
+        Call call = {
+            module.find(kernel.getName()), {&rows.input}, {0, 1}, tokens};
         if (norm)
-          call.buffers.push_back(&weight);
+          call.buffers.push_back(&rows.weight);
         if (type.kind == Kind::Static)
           call.buffers.push_back(&scale);
         call.buffers.push_back(&y);
         runAndCheckSplits(call);
-        expectTokenRows(y, norm ? normalized.as<float>() : x.data(), tokens, k,
-                        type, scaleRow[0]);
+        expectTokenRows(y, rows.getValues(norm), tokens, k, type, scaleRow[0]);
         if (HasFatalFailure())
           return;
       }
@@ -302,19 +319,11 @@ TEST_P(Norm, PermutesAsTheOrderSays) {
   for (int64_t k : columns) {
     SCOPED_TRACE(k);
     int64_t padded = getPaddedColumns(k);
-    std::vector<float> x = makeRows(tokens, k, random), w(padded);
-    for (int64_t c = 0; c < k; ++c)
-      w[c] = std::normal_distribution<float>(1)(random);
+    NormedRows rows(module, tokens, k, random);
     std::vector<uint16_t> order = makeOrder(k, random);
-    Guarded input(x), weight(w), normalized(4 * tokens * padded);
-    Call({module.find(NormKernel{k, true, 1e-5f, {}}.getName()),
-          {&input, &weight, &normalized},
-          {0, 1},
-          tokens})
-        .run();
     for (ActivationType type : types)
       for (bool norm : {false, true}) {
-        const float *source = norm ? normalized.as<float>() : x.data();
+        const float *source = rows.getValues(norm);
         std::vector<float> expected(tokens * padded);
         for (int64_t token = 0; token < tokens; ++token)
           for (int64_t c = 0; c < k; ++c)
@@ -322,10 +331,10 @@ TEST_P(Norm, PermutesAsTheOrderSays) {
         NormKernel kernel{k, norm, norm ? 1e-5f : 0, type, true};
         SCOPED_TRACE(kernel.getName());
         Guarded vectors(
-            joinVectors(norm ? ArrayRef(w) : ArrayRef<float>(), order));
+            joinVectors(norm ? ArrayRef(rows.w) : ArrayRef<float>(), order));
         Guarded y(tokens * type.getRowBytes(k));
         runAndCheckSplits({module.find(kernel.getName()),
-                           {&input, &vectors, &y},
+                           {&rows.input, &vectors, &y},
                            {0, 1},
                            tokens});
         if (type.hasOneScale())

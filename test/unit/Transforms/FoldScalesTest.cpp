@@ -61,9 +61,7 @@ protected:
   static std::vector<float> runPart(Calibrator::Part &part) {
     std::vector<float> result;
     EXPECT_TRUE(succeeded(part.run([&](const ActivationRows &rows) {
-      for (int64_t t = 0; t < rows.tokens; ++t)
-        result.insert(result.end(), rows.data + t * rows.stride,
-                      rows.data + t * rows.stride + rows.columns);
+      rows.appendTo(result);
       return llvm::Error::success();
     })));
     return result;
@@ -300,6 +298,7 @@ TEST_F(FoldScalesTest, TrialWeightsLeaveNothing) {
     for (float value : runPart(*part))
       ASSERT_EQ(value, 0);
     trial->set(weights);
+    EXPECT_TRUE(succeeded(part->reloadWeights()));
     EXPECT_EQ(runPart(*part), before);
     trial->set(zeros);
   }

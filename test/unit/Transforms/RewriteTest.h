@@ -43,9 +43,7 @@ protected:
     EXPECT_TRUE(succeeded(calibrator.moveTo(head)));
     EXPECT_TRUE(
         succeeded(calibrator.visitInputs([&](const ActivationRows &part) {
-          for (int64_t t = 0; t < part.tokens; ++t)
-            inputs.insert(inputs.end(), part.data + t * part.stride,
-                          part.data + t * part.stride + part.columns);
+          part.appendTo(inputs);
           return llvm::Error::success();
         })));
     WeightReader reader;
