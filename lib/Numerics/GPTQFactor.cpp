@@ -7,7 +7,7 @@
 #include "BLAS.h"
 #include "Dot.h"
 #include "llq/Numerics/Cholesky.h"
-#include "llq/Numerics/GPTQ.h"
+#include "llq/Numerics/GPTQFactor.h"
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>

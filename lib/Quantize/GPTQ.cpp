@@ -81,7 +81,7 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
                              QuantizedWeight &result) {
   const numerics::UniformGridOptions &grid = layer.getGrid();
   int64_t columns = layer.getColumns();
-  numerics::GPTQLoss loss;
+  numerics::CompensatedLoss loss;
   double nearest = 0;
   numerics::ErrorStatistics error;
   for (int64_t begin = 0; begin < layer.getRows(); begin += kRows) {

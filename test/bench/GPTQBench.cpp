@@ -93,7 +93,7 @@ int main(int argc, char **argv) {
   const size_t groups = rows * grid.groupsPerRow(columns);
   std::vector<float> scales(groups);
   std::vector<uint8_t> zeros(groups);
-  GPTQLoss loss;
+  CompensatedLoss loss;
   if (quantizeGPTQ(weights.data(), rows, *factor, grid,
                    {codes.data(), scales.data(), zeros.data()}, loss, pool))
     return 1;

@@ -154,7 +154,7 @@ TEST(GPTQProperty, LayersOfDifferentBitsShareAFactor) {
     LayerOptions choice = options(bits, 16);
     std::vector<uint8_t> codes(weights.size()), zeros(rows * groups);
     std::vector<float> scales(rows * groups);
-    GPTQLoss loss;
+    CompensatedLoss loss;
     ASSERT_FALSE(quantizeGPTQ(weights.data(), rows, *factor, choice.grid,
                               {codes.data(), scales.data(), zeros.data()}, loss,
                               pool));

@@ -31,7 +31,7 @@ LayerOptions exampleOptions(unsigned bits) {
 /// `weights` on the grid of the integers -8..7: two dead columns stretch the
 /// range to it and count nothing else. Returns the rounded weights.
 std::vector<float> onIntegers(std::vector<float> weights, std::vector<float> h,
-                              GPTQLoss &loss) {
+                              CompensatedLoss &loss) {
   const size_t n = weights.size(), k = n + 2;
   weights.insert(weights.end(), {-8, 7});
   std::vector<float> larger(k * k);
@@ -53,7 +53,7 @@ std::vector<float> onIntegers(std::vector<float> weights, std::vector<float> h,
 }
 
 TEST(GPTQ, ExampleOneTwoColumns) {
-  GPTQLoss loss;
+  CompensatedLoss loss;
   EXPECT_EQ(onIntegers({0.4f, 0.4f}, {2, 1, 1, 2}, loss),
             (std::vector<float>{0, 1}));
   EXPECT_NEAR(loss.squaredErrors, 0.56, 1e-6);
@@ -90,7 +90,7 @@ TEST(GPTQ, ExampleTwoNaturalAndActivationOrder) {
 TEST(GPTQ, ExampleThreeWorseThanRounding) {
   const std::vector<float> h = {4, 0, 2, 0, 3, -3, 2, -3, 5};
   const std::vector<float> w = {0.6f, -0.3f, 0};
-  GPTQLoss loss;
+  CompensatedLoss loss;
   EXPECT_EQ(onIntegers(w, h, loss), (std::vector<float>{1, -1, -1}));
   EXPECT_NEAR(loss.outputError, 1.31, 1e-5);
   EXPECT_NEAR(outputError(w, {1, 0, 0}, h, 3), 0.91, 1e-5);
@@ -232,7 +232,7 @@ TEST(GPTQ, NonFiniteWeightsAreFound) {
   ASSERT_TRUE(factor);
   Codes codes(12), zeros(3);
   std::vector<float> scales(3);
-  GPTQLoss loss;
+  CompensatedLoss loss;
   auto bad =
       quantizeGPTQ(weights.data(), 3, *factor, UniformGridOptions(),
                    {codes.data(), scales.data(), zeros.data()}, loss, pool);

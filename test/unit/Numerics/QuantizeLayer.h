@@ -25,7 +25,7 @@ struct LayerOptions : GPTQOptions {
 struct GPTQLayer {
   std::optional<GPTQFactor> factor;
   QuantizedMatrix matrix;
-  GPTQLoss loss;
+  CompensatedLoss loss;
 
   /// Values that stand as the columns of `matrix` do, as those of the layer.
   template <typename T>
