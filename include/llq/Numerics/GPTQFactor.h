@@ -87,6 +87,15 @@ public:
 
   const GPTQOptions &options() const { return settings; }
   int64_t columns() const { return static_cast<int64_t>(order.size()); }
+  /// Weights in a whole group, and groups in a row.
+  int64_t groupLength() const {
+    return UniformGridOptions{.groupSize = settings.groupSize}.groupLength(
+        columns());
+  }
+  int64_t groupCount() const {
+    return UniformGridOptions{.groupSize = settings.groupSize}.groupsPerRow(
+        columns());
+  }
   /// Column of the matrix that is rounded at position j.
   const std::vector<int64_t> &permutation() const { return order; }
   /// Columns without activations, in ascending order. Their weights become 0.
@@ -95,6 +104,8 @@ public:
   /// smaller ones failed before.
   double damp() const { return dampUsed; }
   int dampingRetries() const { return retries; }
+  /// lambda, what damping added to the diagonal of H.
+  double addedToDiagonal() const { return lambda; }
   /// Whether single precision did not suffice.
   bool usedDoublePrecision() const { return doublePrecision; }
 
@@ -117,15 +128,6 @@ private:
   };
 
   GPTQFactor(int64_t columns, const GPTQOptions &options);
-  /// Weights in a whole group, and groups in a row.
-  int64_t groupLength() const {
-    return UniformGridOptions{.groupSize = settings.groupSize}.groupLength(
-        columns());
-  }
-  int64_t groupCount() const {
-    return UniformGridOptions{.groupSize = settings.groupSize}.groupsPerRow(
-        columns());
-  }
   void chooseOrder(std::span<const double> diagonal);
   void chooseBlocks();
   bool factorize(std::span<const float> secondMoment,
