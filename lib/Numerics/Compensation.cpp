@@ -194,6 +194,8 @@ void CompensatedStrip::roundBlock(int64_t block, StripRounder &rounder) {
       beginGroup(factor.groups[nextGroup++], block, rounder);
     float *column = &current[c * kStrip], *delta = &rounded[c * kStrip];
     rounder.roundColumn(j, column, delta);
+    if (factor.deadPosition[j]) // costs nothing, whatever it becomes
+      std::copy_n(column, kStrip, delta);
     subtractColumn(column, &given[c * kStrip], factor.pivot(j), delta, errors,
                    squaredErrors, squaredDeltas);
     compensate(column + kStrip, errors, inverse(block) + c * count + c + 1,
@@ -225,7 +227,8 @@ void CompensatedStrip::setBlock(int64_t block, const float *values) {
   std::vector<float> differences(kStrip * count), errors(kStrip * count);
   for (int64_t c = 0; c != count; ++c)
     for (int64_t r = 0; r != kStrip; ++r) {
-      const float value = r < rows ? values[r * count + c] : 0.0f;
+      const bool counts = r < rows && !factor.deadPosition[begin(block) + c];
+      const float value = counts ? values[r * count + c] : 0.0f;
       const float delta = given[c * kStrip + r] - value;
       differences[r * count + c] = current[c * kStrip + r] - value;
       rounded[c * kStrip + r] = delta;

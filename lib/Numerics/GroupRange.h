@@ -22,6 +22,17 @@ namespace llq::numerics {
 /// fixes their order and lets the compiler use vectors of up to 16 lanes.
 inline constexpr int64_t kLanes = 16;
 
+/// Calls add(lane, index) for all indices, lanes side by side.
+template <typename Add>
+inline __attribute__((always_inline)) void inLanes(int64_t count, Add add) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane != kLanes; ++lane)
+      add(lane, i + lane);
+  for (int64_t lane = 0; i != count; ++i, ++lane)
+    add(lane, i);
+}
+
 /// `value`, of magnitude below 2^22, rounded to an integer, half to even: at
 /// 1.5 * 2^23 the last place of a float is 1. Vectorises on any machine.
 inline constexpr float kRounder = 0x1.8p23f;

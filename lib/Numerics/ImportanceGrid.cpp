@@ -64,18 +64,6 @@ static inline float stepsOf(float weight, float scale, StepRange range) {
   return roundToInteger(steps);
 }
 
-/// Calls add(lane, index) for all indices, lanes side by side.
-template <typename Add>
-static inline __attribute__((always_inline)) void inLanes(int64_t count,
-                                                          Add add) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    for (int64_t lane = 0; lane != kLanes; ++lane)
-      add(lane, i + lane);
-  for (int64_t lane = 0; i != count; ++i, ++lane)
-    add(lane, i);
-}
-
 /// The sum of all lanes, in order.
 static double total(const double (&lanes)[kLanes]) {
   return std::accumulate(std::begin(lanes), std::end(lanes), 0.0);
