@@ -70,12 +70,13 @@ public:
   DescendingStrip(std::span<const float> secondMoment,
                   const std::vector<float> &inverses, int64_t columns,
                   int64_t width, const RoundTuplesFn &round,
-                  const float *weights, float *rounded, int64_t rows)
+                  const float *weights, float *rounded, uint32_t *codes,
+                  int64_t rows)
       : moment(secondMoment), inverses(inverses), columns(columns),
         width(width), panelWidth((kPanel + width - 1) / width * width),
-        round(round), rounded(rounded), rows(rows), deltas(kStrip * columns),
-        products(kStrip * panelWidth), targets(kStrip * width),
-        moves(kStrip * width) {
+        round(round), rounded(rounded), codes(codes), rows(rows),
+        deltas(kStrip * columns), products(kStrip * panelWidth),
+        targets(kStrip * width), moves(kStrip * width), targetCodes(kStrip) {
     for (int64_t i = 0; i != rows * columns; ++i)
       deltas[i] = weights[i] - rounded[i];
   }
@@ -98,6 +99,7 @@ private:
   const int64_t columns, width, panelWidth;
   const RoundTuplesFn &round;
   float *const rounded;
+  uint32_t *const codes; ///< or null
   const int64_t rows;
 
   int64_t panel = 0;           ///< first column of the present one
@@ -105,6 +107,7 @@ private:
   std::vector<float> products; ///< of the panel, by columns
   std::vector<float> targets;  ///< [kStrip, width]
   std::vector<float> moves;    ///< by columns
+  std::vector<uint32_t> targetCodes;
 };
 } // namespace
 
@@ -128,7 +131,7 @@ void DescendingStrip::moveTuple(int64_t tuple) {
         sum += slopes(tuple + i)[r] * inverse[i * width + j];
       targets[r * width + j] = rounded[r * columns + tuple + j] + sum;
     }
-  round(targets.data(), rows);
+  round(targets.data(), rows, targetCodes.data());
 
   std::fill(moves.begin(), moves.end(), 0.0f);
   for (int64_t r = 0; r != rows; ++r) {
@@ -136,6 +139,8 @@ void DescendingStrip::moveTuple(int64_t tuple) {
     const float *next = &targets[r * width];
     if (!pays(tuple, r, now, next))
       continue;
+    if (codes)
+      codes[(r * columns + tuple) / width] = targetCodes[r];
     for (int64_t j = 0; j != width; ++j) {
       const float move = next[j] - now[j];
       moves[j * kStrip + r] = move;
@@ -167,7 +172,7 @@ void llq::numerics::descendByTuples(const float *weights, int64_t rows,
                                     std::span<const float> secondMoment,
                                     int64_t width, int passes,
                                     const RoundTuplesFn &round, float *rounded,
-                                    ThreadPool &pool) {
+                                    uint32_t *codes, ThreadPool &pool) {
   assert(std::ssize(secondMoment) == columns * columns);
   assert(columns % width == 0);
   if (passes == 0)
@@ -179,6 +184,7 @@ void llq::numerics::descendByTuples(const float *weights, int64_t rows,
   pool.parallelFor(0, rows, kStrip, [&](int64_t first, int64_t last) {
     DescendingStrip strip(secondMoment, inverses, columns, width, round,
                           weights + first * columns, rounded + first * columns,
+                          codes ? codes + first * columns / width : nullptr,
                           last - first);
     for (int pass = 0; pass != passes; ++pass)
       strip.pass();

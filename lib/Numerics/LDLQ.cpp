@@ -143,13 +143,14 @@ double MatrixQuantizer::descend(const MatrixGrid &grid,
                                 std::span<const float> secondMoment,
                                 uint8_t *codes) const {
   std::vector<float> rounded = decode(grid, codes);
-  auto round = [&](float *values, int64_t count) {
+  // A value on the grid tells its code.
+  auto round = [&](float *values, int64_t count, uint32_t *) {
     std::vector<uint8_t> ignored(count);
-    std::vector<float> given(values, values + count);
+    const std::vector<float> given(values, values + count);
     grid.round(given.data(), count, ignored.data(), values);
   };
   descendByTuples(weights, rows, factor.columns(), secondMoment, 1,
-                  options.greedyPasses, round, rounded.data(), pool);
+                  options.greedyPasses, round, rounded.data(), nullptr, pool);
   std::vector<float> same(rounded.size());
   grid.round(rounded.data(), size(), codes, same.data());
   return errorOf(rounded);

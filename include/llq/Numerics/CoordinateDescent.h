@@ -25,19 +25,22 @@ class ThreadPool;
 
 namespace llq::numerics {
 
-/// Replaces values[count, width], the tuples of `count` rows, by what a format
-/// can store. A function of each tuple alone; called from several threads.
-using RoundTuplesFn = std::function<void(float *values, int64_t count)>;
+/// Replaces values[count, width], tuples of `count` rows, by what a format can
+/// store, and sets their codes[count], in whatever form. A function of each
+/// tuple alone; called from several threads.
+using RoundTuplesFn =
+    std::function<void(float *values, int64_t count, uint32_t *codes)>;
 
-/// Improves `rounded[rows, K]`, what weights[rows, K] have become, in `passes`
-/// passes over the tuples of `width` columns, a divisor of K, from the last to
-/// the first. With D = W - Ŵ a tuple t moves to round(Ŵ_t + (D H)_t H_tt^-1) if
-/// that makes D H D^T smaller, so no pass makes a row worse. `secondMoment`
-/// [K, K] is symmetric, both triangles are read; 2 K^2 products a row and pass.
+/// Improves `rounded[rows, K]`, what weights[rows, K] have become, and
+/// codes[rows, K / width], which may be null, in `passes` passes over the
+/// tuples of `width` columns, a divisor of K, from the last to the first. With
+/// D = W - Ŵ a tuple t moves to round(Ŵ_t + (D H)_t H_tt^-1) if that makes D H
+/// D^T smaller, so no pass makes a row worse. `secondMoment` [K, K] is
+/// symmetric, both triangles are read; 2 K^2 products a row and pass.
 void descendByTuples(const float *weights, int64_t rows, int64_t columns,
                      std::span<const float> secondMoment, int64_t width,
                      int passes, const RoundTuplesFn &round, float *rounded,
-                     ThreadPool &pool);
+                     uint32_t *codes, ThreadPool &pool);
 
 } // namespace llq::numerics
 
