@@ -9,6 +9,8 @@
 #ifndef DIALECTS_LLQ_LLQ_H
 #define DIALECTS_LLQ_LLQ_H
 
+#include "llq/Numerics/Rotation.h"
+
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -18,6 +20,7 @@
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/Support/Error.h"
 
 namespace llq {
 

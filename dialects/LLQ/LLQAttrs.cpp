@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/Hadamard.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -170,6 +171,37 @@ LogicalResult StaticAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "activation scale is positive and finite, found "
                        << scale;
   return success();
+}
+
+LogicalResult RotationAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   RotationKind kind, int64_t size,
+                                   int64_t seed) {
+  // What a table of the runtime holds.
+  constexpr int64_t mostSize = 65536, mostFactor = 1024;
+  if (size < 1 || size > mostSize)
+    return emitError() << "rotation size is 1 to " << mostSize << ", found "
+                       << size;
+  if (kind == RotationKind::Hadamard && !numerics::supportsHadamard(size))
+    return emitError() << "has no Hadamard transform of size " << size
+                       << ": sizes are powers of two, or one times 12, 20, 28 "
+                          "or 36";
+  auto [p, q] = numerics::splitKronecker(size);
+  if (kind == RotationKind::Kronecker && std::max(p, q) > mostFactor)
+    return emitError() << "kronecker size " << size << " is " << p << " times "
+                       << q << ", factors are at most " << mostFactor;
+  if (seed < 0)
+    return emitError() << "rotation seed is negative: " << seed;
+  return success();
+}
+
+std::unique_ptr<numerics::Rotation> RotationAttr::getMatrix() const {
+  if (getKind() == RotationKind::Hadamard && getSeed() == 0)
+    return std::make_unique<numerics::HadamardRotation>(
+        std::vector<float>(getSize(), 1.0f));
+  auto kind = getKind() == RotationKind::Hadamard
+                  ? numerics::RotationKind::Hadamard
+                  : numerics::RotationKind::Kronecker;
+  return numerics::makeRotation(kind, getSize(), uint64_t(getSeed()));
 }
 
 LogicalResult ArchitectureAttr::verify(

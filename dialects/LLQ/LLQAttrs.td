@@ -164,6 +164,102 @@ def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
   }];
 }
 
+def LLQ_PlanesAttr : LLQ_Attr<"Planes", "planes",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["hasIndependentRows"]>]> {
+  let summary = "Sums of bit planes, each with a scale per group";
+  let description = [{
+    `w[n,k] = offset[n,g] + sum_p scale[n,g,p] * bit[n,p,k]`, `g = k / group`, bits
+    0 or 1. `group = 0` means one group per row; the last group of a row may be
+    shorter. One plane with an offset stores two values per group, two planes
+    without one the values 0, s1, s2, s1 + s2.
+
+    Components, in this order (G = ceil(K / group)):
+    | name | shape and type | content |
+    |---|---|---|
+    | planes | [N, count, ceil(K/8)] i8 | bit k % 8 of byte k / 8 |
+    | scales | [N, G, count] f16 | |
+    | offsets | [N, G] f16 | if `offset` |
+
+    ```mlir
+    #llq.planes<count = 2, group = 128, offset = false>
+    ```
+  }];
+  let parameters = (ins "int64_t":$count, "int64_t":$group, "bool":$offset);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def LLQ_CodebookAttr : LLQ_Attr<"Codebook", "codebook",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["hasIndependentRows", "verifyContents"]>]> {
+  let summary = "Codes that stand for any values, listed per group";
+  let description = [{
+    `w[n,k] = level[n,g,table(k)](code[n,k])`, `g = k / group`. `group = 0` means
+    one group per row; the last group of a row may be shorter. With `tables = 2`
+    the first columns of each group, `counts[g]` of them in all rows, use the
+    second table, the others the first. A table lists the value of each code; with
+    `symmetric` it lists the values of the upper half of the codes,
+    `2^(bits-1) + i`, and `2^(bits-1) - 1 - i` stands for minus that.
+
+    Components, in this order (G = ceil(K / group), L listed values of a table):
+    | name | shape and type | content |
+    |---|---|---|
+    | codes | [N, ceil(K*bits/8)] i8 | bit stream, as in `#llq.uniform` |
+    | levels | [N, G, tables, L] f16 | |
+    | counts | [G] i8 | if `tables = 2`: 0 to 32 |
+
+    Which columns of the model a group begins with is up to the order of the
+    layer's input (`llq.permute_channels`).
+
+    ```mlir
+    #llq.codebook<bits = 2, group = 128, tables = 2, symmetric = true>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, "int64_t":$group, "int64_t":$tables,
+                        "bool":$symmetric);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Values that a table lists.
+    int64_t getNumListed() const {
+      return int64_t(1) << (getBits() - (getSymmetric() ? 1 : 0));
+    }
+  }];
+}
+
+def LLQ_MixedAttr : LLQ_Attr<"Mixed", "mixed",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["hasIndependentRows",
+                                  "verifyContents"]>]> {
+  let summary = "Uniform groups whose bits differ from column group to group";
+  let description = [{
+    `w[n,k] = scale[n,g] * code[n,k] + offset[n,g]`, `g = k / group`. Codes of group
+    `g` have `bits[g]` bits in all rows, one of `widths`; the last group of a row
+    may be shorter. `row_bits` is what the codes of a row take together.
+
+    Components, in this order (G = ceil(K / group)):
+    | name | shape and type | content |
+    |---|---|---|
+    | codes | [N, ceil(row_bits/8)] i8 | bit stream of the codes, low bit first |
+    | scales | [N, G] f16 | |
+    | offsets | [N, G] f16 | |
+    | bits | [G] i8 | |
+
+    ```mlir
+    #llq.mixed<widths = [1, 2, 3], row_bits = 8192, group = 128>
+    ```
+  }];
+  let parameters = (ins
+    ArrayRefParameter<"int64_t", "bits that occur, ascending, 1 to 8">:$widths,
+    "int64_t":$row_bits, "int64_t":$group);
+  let assemblyFormat = [{
+    `<` `widths` `=` `[` $widths `]` `,` `row_bits` `=` $row_bits `,`
+        `group` `=` $group `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
 def LLQ_DynamicAttr : LLQ_Attr<"Dynamic", "dynamic"> {
   let summary = "Activations quantized at run time, symmetric, per group";
   let description = [{
@@ -200,6 +296,40 @@ def LLQ_StaticAttr : LLQ_Attr<"Static", "static"> {
   let parameters = (ins "int64_t":$bits, "::mlir::FloatAttr":$scale);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+}
+
+def LLQ_RotationKind : I32Enum<"RotationKind", "Kinds of orthogonal matrices", [
+      I32EnumCase<"Hadamard", 0, "hadamard">,
+      I32EnumCase<"Kronecker", 1, "kronecker">,
+    ]> {
+  let cppNamespace = "::llq";
+}
+
+def LLQ_RotationAttr : LLQ_Attr<"Rotation", "rotation"> {
+  let summary = "An orthogonal matrix that follows from a seed";
+  let description = [{
+    `V[K,K]` is block-diagonal, the same `R[size,size]` in all blocks:
+    - `hadamard`: `R = H diag(s) / sqrt(size)` with a Hadamard matrix `H` and random
+      signs `s`; `seed = 0`: without signs. `size` is a power of two, or one times
+      12, 20, 28 or 36.
+    - `kronecker`: `R = P (A x B) Q` with random orthogonal `A`, `B` of about
+      `sqrt(size)` rows and random permutations `P`, `Q`; any `size`.
+
+    Numbers follow from `size` and `seed` in the same way everywhere
+    (llq/Numerics/Rotation.h).
+
+    ```mlir
+    #llq.rotation<kind = hadamard, size = 576, seed = 1>
+    ```
+  }];
+  let parameters = (ins EnumParameter<LLQ_RotationKind>:$kind, "int64_t":$size,
+                        "int64_t":$seed);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// R, to rotate rows with.
+    std::unique_ptr<numerics::Rotation> getMatrix() const;
+  }];
 }
 
 //===----------------------------------------------------------------------===//

@@ -36,8 +36,17 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
       "::llvm::SmallVector<::llq::WeightComponent>", "getComponents",
       (ins "int64_t":$n, "int64_t":$k)>,
     InterfaceMethod<[{
+        Whether arrays of the right sizes can be decoded; the error continues a
+        sentence that names the weight. `data` is in the order of
+        `getComponents`.
+      }],
+      "::llvm::Error", "verifyContents",
+      (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
+           "int64_t":$k), "", [{ return ::llvm::Error::success(); }]>,
+    InterfaceMethod<[{
         Decodes rows `[rowBegin, rowEnd)` to `out[rowEnd - rowBegin, k]`. `data`
-        holds the bytes of each component, in the order of `getComponents`.
+        holds the bytes of each component, in the order of `getComponents`, and
+        has been verified.
       }],
       "void", "dequantizeRows",
       (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,

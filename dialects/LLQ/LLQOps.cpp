@@ -210,6 +210,18 @@ LogicalResult AttentionOp::verify() {
   return success();
 }
 
+LogicalResult RotateOp::verify() {
+  int64_t columns = getColumns(getInput());
+  if (columns % getRotation().getSize())
+    return emitOpError("rotates ")
+           << columns << " channels, which is no multiple of "
+           << getRotation().getSize();
+  if (getScale() && getScale().getType().getShape() != ArrayRef(columns))
+    return emitOpError("has a scale of type ")
+           << getScale().getType() << " for " << columns << " channels";
+  return success();
+}
+
 LogicalResult PermuteChannelsOp::verify() {
   int64_t columns = getColumns(getInput());
   if (getOrder().getType().getShape() != ArrayRef(columns))

@@ -304,6 +304,28 @@ def LLQ_PermuteChannelsOp : LLQ_Op<"permute_channels", [Pure,
   let hasFolder = 1;
 }
 
+def LLQ_RotateOp : LLQ_Op<"rotate", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Activations in another orthogonal basis";
+  let description = [{
+    `y[t,:] = V (scale * x[t,:])`, element by element if there is a `scale[K]`, with
+    the orthogonal `V` of `rotation`, or `V^T` if `transposed`. In front of a linear
+    layer whose weight is `w diag(1 / scale) V^T`, or behind one of `V w` to undo
+    it: so a method quantizes a matrix without outliers.
+
+    ```mlir
+    %y = llq.rotate %x by <kind = hadamard, size = 64, seed = 1> : tensor<?x128xf32>
+    ```
+  }];
+  let arguments = (ins LLQ_Activation:$input, Optional<LLQ_Vector>:$scale,
+                       LLQ_RotationAttr:$rotation, UnitAttr:$transposed);
+  let results = (outs LLQ_Activation:$result);
+  let assemblyFormat = [{
+    $input (`scaled` $scale^ `:` type($scale))? `by` $rotation
+        (`transposed` $transposed^)? attr-dict `:` type($input)
+  }];
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Dispatch formation
 //===----------------------------------------------------------------------===//

@@ -6,12 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Groups.h"
 #include "dialects/LLQ/LLQ.h"
 #include "llq/Numerics/BitPacking.h"
-#include "llq/Numerics/Float16.h"
 
 #include "mlir/IR/Builders.h"
-#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace llq;
@@ -21,9 +20,7 @@ LogicalResult UniformAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   ScaleType scale) {
   if (bits < 2 || bits > 8)
     return emitError() << "uniform bits are 2 to 8, found " << bits;
-  if (group < 0)
-    return emitError() << "uniform group is negative: " << group;
-  return success();
+  return verifyGroup(emitError, "uniform", group);
 }
 
 int64_t UniformAttr::getGroupSize(int64_t k) const {
@@ -37,11 +34,7 @@ int64_t UniformAttr::getNumGroups(int64_t k) const {
 LogicalResult
 UniformAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError,
                          int64_t n, int64_t k) const {
-  // Bounds every later product of sizes well inside 64 bits.
-  if (n > (int64_t(1) << 40) / k)
-    return emitError() << "quantized weight of " << n << " x " << k
-                       << " is too large";
-  return success();
+  return verifyElements(emitError, n, k);
 }
 
 SmallVector<WeightComponent> UniformAttr::getComponents(int64_t n,
@@ -55,8 +48,7 @@ SmallVector<WeightComponent> UniformAttr::getComponents(int64_t n,
   Type scaleType = getScale() == ScaleType::F16 ? Type(b.getF16Type())
                                                 : Type(b.getF32Type());
   SmallVector<WeightComponent> components;
-  components.push_back(
-      {"codes", rows(llvm::divideCeil(k * getBits(), 8), i8)});
+  components.push_back({"codes", rows(llvm::divideCeil(k * getBits(), 8), i8)});
   components.push_back({"scales", rows(groups, scaleType)});
   if (getZero() == ZeroPoint::Int)
     components.push_back(
@@ -70,11 +62,8 @@ bool UniformAttr::hasIndependentRows() const { return true; }
 
 /// Element `index` of an f16 or f32 array.
 static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
-  if (type == ScaleType::F16) {
-    uint16_t half;
-    std::memcpy(&half, data.data() + index * 2, 2);
-    return numerics::decodeF16(half);
-  }
+  if (type == ScaleType::F16)
+    return loadF16(data, index);
   float value;
   std::memcpy(&value, data.data() + index * 4, 4);
   return value;
@@ -88,14 +77,9 @@ void UniformAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
   int64_t zeroBytes = numerics::packedRowBytes(groups, bits);
   std::vector<uint8_t> codes(k), zeros(groups);
   for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
-    auto rowOf = [&](int64_t component, int64_t bytes) {
-      return std::span(reinterpret_cast<const uint8_t *>(
-                           data[component].data() + row * bytes),
-                       bytes);
-    };
-    numerics::unpackCodes(rowOf(0, codeBytes), bits, codes);
+    numerics::unpackCodes(getRowBytes(data[0], row, codeBytes), bits, codes);
     if (getZero() == ZeroPoint::Int)
-      numerics::unpackCodes(rowOf(2, zeroBytes), bits, zeros);
+      numerics::unpackCodes(getRowBytes(data[2], row, zeroBytes), bits, zeros);
     for (int64_t g = 0; g < groups; ++g) {
       float scale = loadScale(data[1], row * groups + g, getScale());
       float zero = float(1 << (bits - 1));

@@ -83,18 +83,17 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
     packer.columns = quantized.getColumns();
     packer.layout = cast<CPULayoutInterface>(quantized.getFormat());
     packer.tileBytes = packer.layout.getTileBytes(packer.columns);
+    auto components = reader.getComponents(quantized, part.getComponents());
+    if (!components)
+      return components.takeError();
+    packer.components = std::move(*components);
     auto format = cast<WeightFormatInterface>(quantized.getFormat());
-    for (const WeightComponent &component :
-         format.getComponents(packer.rows, packer.columns)) {
-      auto bytes = reader.getBytes(
-          part.getComponents().getAs<TypedAttr>(component.name));
-      if (!bytes)
-        return bytes.takeError();
-      if (!allFinite(*bytes, component.type.getElementType()))
+    for (auto [component, bytes] :
+         llvm::zip_equal(format.getComponents(packer.rows, packer.columns),
+                         packer.components))
+      if (!allFinite(bytes, component.type.getElementType()))
         return llvm::createStringError("has " + component.name.str() +
                                        " that are not finite");
-      packer.components.push_back(*bytes);
-    }
   }
   packer.tiles = getPaddedRows(packer.rows) / kTileRows;
   return packer;

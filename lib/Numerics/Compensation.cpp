@@ -17,6 +17,7 @@
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 using namespace llq;
@@ -256,6 +257,18 @@ CompensatedLoss CompensatedStrip::loss() const {
 }
 
 } // namespace llq::numerics
+
+std::optional<NonFiniteWeight>
+llq::numerics::findNonFinite(const float *weights, int64_t rows,
+                             int64_t columns) {
+  const float *end = weights + rows * columns;
+  const float *bad =
+      std::find_if(weights, end, [](float v) { return !std::isfinite(v); });
+  if (bad == end)
+    return std::nullopt;
+  return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
+                         *bad};
+}
 
 CompensatedLoss llq::numerics::compensateColumns(
     const float *weights, int64_t rows, const GPTQFactor &factor,

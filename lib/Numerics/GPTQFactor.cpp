@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "llq/Numerics/GPTQFactor.h"
 #include "BLAS.h"
 #include "Dot.h"
 #include "llq/Numerics/Cholesky.h"
-#include "llq/Numerics/GPTQFactor.h"
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
@@ -43,7 +43,10 @@ void GPTQFactor::chooseOrder(std::span<const double> diagonal) {
 
   std::vector<int64_t> groupOrder(count);
   std::iota(groupOrder.begin(), groupOrder.end(), 0);
-  if (settings.order == GPTQOrder::Activation) {
+  if (settings.order == GPTQOrder::Reverse) {
+    std::reverse(order.begin(), order.end());
+    std::reverse(groupOrder.begin(), groupOrder.end());
+  } else if (settings.order == GPTQOrder::Activation) {
     std::sort(order.begin(), order.end(), larger);
   } else if (settings.order == GPTQOrder::GroupAware) {
     for (int64_t group = 0; group != count; ++group)

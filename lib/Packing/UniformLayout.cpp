@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Packing/UniformLayout.h"
+#include "CodeBlocks.h"
 #include "llq/Numerics/BitPacking.h"
 #include "llq/Numerics/Float16.h"
 
@@ -19,8 +20,8 @@ using namespace llq;
 
 ArrayRef<int64_t> UniformLayout::getPlanes(int64_t bits) {
   static const std::initializer_list<int64_t> planes[] = {
-      {2}, {2, 1}, {4}, {4, 1}, {4, 2}, {4, 2, 1}, {8}};
-  return planes[bits - 2];
+      {1}, {2}, {2, 1}, {4}, {4, 1}, {4, 2}, {4, 2, 1}, {8}};
+  return planes[bits - 1];
 }
 
 UniformLayout::UniformLayout(UniformAttr format, int64_t k) {
@@ -106,28 +107,10 @@ struct UniformCPULayout
       }
       numerics::unpackCodes(rowOf(0, row, codeBytes), bits,
                             std::span(codes).first(k));
-      packCodes(layout, bits, codes, r, out + layout.codesOffset);
-    }
-  }
-
-private:
-  /// Spreads the codes of row `r` of a tile over its planes.
-  static void packCodes(const UniformLayout &layout, int64_t bits,
-                        ArrayRef<uint8_t> codes, int64_t r, char *out) {
-    for (int64_t block = 0; block < layout.blocks; ++block) {
-      const uint8_t *code = codes.data() + block * kBlockColumns;
-      char *chunk = out + block * layout.blockBytes;
-      int64_t shift = 0;
-      for (int64_t width : UniformLayout::getPlanes(bits)) {
-        int64_t fields = 8 / width, mask = (1 << width) - 1;
-        for (int64_t c = 0; c < width; ++c, chunk += 64)
-          for (int64_t f = 0; f < fields; ++f)
-            for (int64_t j = 0; j < 4; ++j)
-              chunk[4 * r + j] |=
-                  char(((code[4 * (c * fields + f) + j] >> shift) & mask)
-                       << (f * width));
-        shift += width;
-      }
+      for (int64_t block = 0; block < layout.blocks; ++block)
+        packPlanes(&codes[block * kBlockColumns],
+                   UniformLayout::getPlanes(bits), r,
+                   out + layout.codesOffset + block * layout.blockBytes);
     }
   }
 };
@@ -138,4 +121,5 @@ void llq::registerCPULayouts(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, LLQDialect *) {
     UniformAttr::attachInterface<UniformCPULayout>(*context);
   });
+  registerGroupedCPULayouts(registry);
 }

@@ -6,6 +6,7 @@
 
 #include "llq/Reference/Forward.h"
 #include "llq/Numerics/ActivationGrid.h"
+#include "llq/Support/ParallelFor.h"
 
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -67,6 +68,7 @@ struct ReferenceModel::Call {
   llvm::Error run(LinearOp op);
   void run(QuantizeActivationOp op);
   void run(PermuteChannelsOp op);
+  llvm::Error run(RotateOp op);
   void run(RotaryTableOp op);
   llvm::Error run(RotaryLookupOp op);
   void run(RopeOp op);
@@ -185,6 +187,29 @@ void ReferenceModel::Call::run(PermuteChannelsOp op) {
   values[op.getResult()] = std::move(y);
 }
 
+llvm::Error ReferenceModel::Call::run(RotateOp op) {
+  RotationAttr rotation = op.getRotation();
+  Matrix x = values[op.getInput()];
+  if (op.getScale()) {
+    auto scale = model.reader.readAll(
+        op.getScale().getDefiningOp<WeightOp>().getValue());
+    if (!scale)
+      return scale.takeError();
+    for (int64_t t = 0; t < x.rows; ++t)
+      for (int64_t k = 0; k < x.columns; ++k)
+        x.row(t)[k] *= (*scale)[k];
+  }
+  std::unique_ptr<numerics::Rotation> matrix = rotation.getMatrix();
+  ThreadPool pool(1);
+  int64_t count = x.rows * x.columns / rotation.getSize();
+  if (op.getTransposed())
+    matrix->applyTransposed(x.values.data(), count, pool);
+  else
+    matrix->apply(x.values.data(), count, pool);
+  values[op.getResult()] = std::move(x);
+  return llvm::Error::success();
+}
+
 void ReferenceModel::Call::run(RotaryTableOp op) {
   ArrayRef<float> frequencies = op.getFrequencies();
   Matrix cosines(int64_t(positions.size()), int64_t(frequencies.size()));
@@ -297,7 +322,7 @@ void ReferenceModel::Call::run(AddOp op) {
 
 llvm::Error ReferenceModel::Call::run(Operation *op) {
   return llvm::TypeSwitch<Operation *, llvm::Error>(op)
-      .Case<EmbeddingOp, RMSNormOp, LinearOp, RotaryLookupOp>(
+      .Case<EmbeddingOp, RMSNormOp, LinearOp, RotaryLookupOp, RotateOp>(
           [&](auto concrete) -> llvm::Error { return run(concrete); })
       .Case<QuantizeActivationOp, PermuteChannelsOp, RotaryTableOp, RopeOp,
             AttentionOp, SwiGLUOp, AddOp>([&](auto concrete) -> llvm::Error {

@@ -504,19 +504,26 @@ llvm::Error WeightReader::copyColumns(TypedAttr weight, int64_t rowBegin,
 }
 
 llvm::Expected<SmallVector<ArrayRef<char>>>
-WeightReader::getComponents(QuantizedWeightOp weight) {
-  QuantizedType type = weight.getType();
+WeightReader::getComponents(QuantizedType type, DictionaryAttr components) {
   auto format = cast<WeightFormatInterface>(type.getFormat());
   SmallVector<ArrayRef<char>> data;
   for (const WeightComponent &component :
        format.getComponents(type.getRows(), type.getColumns())) {
     llvm::Expected<ArrayRef<char>> bytes =
-        getBytes(weight.getComponents().getAs<TypedAttr>(component.name));
+        getBytes(components.getAs<TypedAttr>(component.name));
     if (!bytes)
       return bytes.takeError();
     data.push_back(*bytes);
   }
+  if (llvm::Error error =
+          format.verifyContents(data, type.getRows(), type.getColumns()))
+    return std::move(error);
   return data;
+}
+
+llvm::Expected<SmallVector<ArrayRef<char>>>
+WeightReader::getComponents(QuantizedWeightOp weight) {
+  return getComponents(weight.getType(), weight.getComponents());
 }
 
 void WeightReader::release() {

@@ -116,7 +116,7 @@ LogicalResult StageVerifier::verifyOp(Operation *op) {
                                  "llq.linear may have them");
     return success();
   }
-  if (isa<PermuteChannelsOp>(op) && stage == Stage::Quantized)
+  if (isa<PermuteChannelsOp, RotateOp>(op) && stage == Stage::Quantized)
     return success();
   // Nothing else makes a weight, so every weight operand is one of the first
   // two.

@@ -28,3 +28,66 @@ func.func @short(%ids: tensor<?xi32>) -> tensor<?x4xf32> {
     }
   }
 #-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.codebook<bits = 2, group = 4, tables = 2, symmetric = true>>
+
+func.func @counts(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has a group with 5 columns of the second table, the most is 4}}
+  %w = llq.quantized_weight {codes = dense_resource<codes> : tensor<1x1xi8>, levels = dense_resource<levels> : tensor<1x1x2x2xf16>, counts = dense_resource<counts> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      codes: "0x010000001B",
+      levels: "0x020000000038003C00400044",
+      counts: "0x0100000005"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.mixed<widths = [1, 2], row_bits = 6, group = 2>>
+
+func.func @unlisted(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has a group of 3 bits, which its format does not list}}
+  %w = llq.quantized_weight {codes = dense_resource<codes> : tensor<1x1xi8>, scales = dense_resource<steps> : tensor<1x2xf16>, offsets = dense_resource<steps> : tensor<1x2xf16>, bits = dense_resource<bits> : tensor<2xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      codes: "0x010000001D",
+      steps: "0x02000000003C0038",
+      bits: "0x010000000103"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.mixed<widths = [1, 2], row_bits = 6, group = 2>>
+
+func.func @sum(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has groups of 8 bits in a row, its format says 6}}
+  %w = llq.quantized_weight {codes = dense_resource<codes> : tensor<1x1xi8>, scales = dense_resource<steps> : tensor<1x2xf16>, offsets = dense_resource<steps> : tensor<1x2xf16>, bits = dense_resource<bits> : tensor<2xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      codes: "0x010000001D",
+      steps: "0x02000000003C0038",
+      bits: "0x010000000202"
+    }
+  }
+#-}

@@ -41,6 +41,8 @@ enum class GPTQOrder : uint8_t {
   /// Columns sorted within their group, groups by their largest column: groups
   /// stay contiguous in the matrix (GPTQModel's group-aware reordering).
   GroupAware,
+  /// From the last to the first (LDLQ of QuIP).
+  Reverse,
 };
 
 /// Free choices of GPTQ, but for the grid itself: layers that share their

@@ -45,7 +45,7 @@ struct UniformLayout {
   int64_t blockBytes;
   int64_t tileBytes;
 
-  /// Widths of the bit planes of a code, low bits first.
+  /// Widths of the bit planes of a code of 1 to 8 bits, low bits first.
   static llvm::ArrayRef<int64_t> getPlanes(int64_t bits);
 };
 

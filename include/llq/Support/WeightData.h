@@ -68,9 +68,11 @@ public:
                           int64_t rowEnd, int64_t pitch, char *out);
 
   /// The bytes of the components of a quantized weight, in the order of its
-  /// format's `getComponents`. Valid as for `getBytes`.
+  /// format's `getComponents`, verified. Valid as for `getBytes`.
   llvm::Expected<llvm::SmallVector<llvm::ArrayRef<char>>>
   getComponents(QuantizedWeightOp weight);
+  llvm::Expected<llvm::SmallVector<llvm::ArrayRef<char>>>
+  getComponents(QuantizedType type, mlir::DictionaryAttr components);
 
   /// Unmaps all files; bytes handed out before become invalid.
   void release();

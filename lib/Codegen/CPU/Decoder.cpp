@@ -14,8 +14,6 @@
 using namespace mlir;
 using namespace llq;
 
-#include "llq/Codegen/CPUDecodeInterface.h.inc"
-
 #include "llq/Codegen/CPUDecodeInterface.cpp.inc"
 
 SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
@@ -35,6 +33,66 @@ SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
       Value zero = zeros[result.size() * zeros.size() / kBlockColumns];
       result.push_back(zero ? b.subf(value, zero) : value);
     }
+  }
+  return result;
+}
+
+SmallVector<Value>
+llq::perVariant(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
+                Value unit, TypeRange types,
+                function_ref<SmallVector<Value>(const CPUDecoder &)> body) {
+  if (!decoder.variants)
+    return body(decoder);
+  Value index = arith::IndexCastOp::create(b, b.getIndexType(),
+                                           decoder.variant(b, tile, unit));
+  auto cases = llvm::to_vector(llvm::seq<int64_t>(1, decoder.variants));
+  auto choice =
+      scf::IndexSwitchOp::create(b, types, index, cases, cases.size());
+  OpBuilder::InsertionGuard guard(b);
+  auto fill = [&](Region &region, int64_t variant) {
+    b.setInsertionPointToStart(&region.emplaceBlock());
+    scf::YieldOp::create(b, body(*decoder.createVariant(variant)));
+  };
+  fill(choice.getDefaultRegion(), 0);
+  for (auto [variant, region] : llvm::zip_equal(cases, choice.getCaseRegions()))
+    fill(region, variant);
+  return llvm::to_vector_of<Value>(choice.getResults());
+}
+
+/// Bits [from, from + width) of each byte, moved to bit `to`.
+static Value extract(KernelBuilder &b, Value bytes, int64_t from, int64_t width,
+                     int64_t to) {
+  Type type = bytes.getType();
+  if (width == 8)
+    return bytes;
+  int64_t mask = ((1 << width) - 1) << to;
+  if (from > to)
+    bytes = arith::ShRUIOp::create(b, bytes, b.splat(type, from - to));
+  else if (from < to)
+    bytes = arith::ShLIOp::create(b, bytes, b.splat(type, to - from));
+  // The topmost field has only zeros above it after the shift.
+  if (from > to && from + width == 8 && to == 0)
+    return bytes;
+  return arith::AndIOp::create(b, bytes, b.splat(type, int64_t(int8_t(mask))));
+}
+
+SmallVector<Value> llq::loadPlanes(KernelBuilder &b, Value pointer,
+                                   int64_t offset, ArrayRef<int64_t> widths,
+                                   int64_t firstByte, int64_t bytes) {
+  VectorType type = b.i8x(bytes);
+  SmallVector<Value> result(8);
+  int64_t chunk = offset + firstByte, shift = 0;
+  for (int64_t width : widths) {
+    int64_t fields = 8 / width;
+    for (int64_t c = 0; c < width; ++c, chunk += 64) {
+      Value plane = b.load(type, pointer, chunk);
+      for (int64_t f = 0; f < fields; ++f) {
+        Value field = extract(b, plane, f * width, width, shift);
+        Value &code = result[c * fields + f];
+        code = code ? arith::OrIOp::create(b, code, field) : field;
+      }
+    }
+    shift += width;
   }
   return result;
 }
@@ -95,23 +153,9 @@ public:
 
   SmallVector<Value> codes(KernelBuilder &b, Value tile, Value block,
                            int64_t firstByte, int64_t bytes) const override {
-    VectorType type = b.i8x(bytes);
-    Value pointer = b.advance(tile, b.mul(block, layout.blockBytes));
-    SmallVector<Value> result(8);
-    int64_t chunk = layout.codesOffset + firstByte, shift = 0;
-    for (int64_t width : UniformLayout::getPlanes(format.getBits())) {
-      int64_t fields = 8 / width;
-      for (int64_t c = 0; c < width; ++c, chunk += 64) {
-        Value plane = b.load(type, pointer, chunk);
-        for (int64_t f = 0; f < fields; ++f) {
-          Value field = extract(b, plane, f * width, width, shift);
-          Value &code = result[c * fields + f];
-          code = code ? arith::OrIOp::create(b, code, field) : field;
-        }
-      }
-      shift += width;
-    }
-    return result;
+    return loadPlanes(
+        b, b.advance(tile, b.mul(block, layout.blockBytes)), layout.codesOffset,
+        UniformLayout::getPlanes(format.getBits()), firstByte, bytes);
   }
 
   Value scale(KernelBuilder &b, Value tile, Value unit, int64_t row,
@@ -134,24 +178,6 @@ public:
   }
 
 private:
-  /// Bits [from, from + width) of each byte, moved to bit `to`.
-  static Value extract(KernelBuilder &b, Value bytes, int64_t from,
-                       int64_t width, int64_t to) {
-    Type type = bytes.getType();
-    if (width == 8)
-      return bytes;
-    int64_t mask = ((1 << width) - 1) << to;
-    if (from > to)
-      bytes = arith::ShRUIOp::create(b, bytes, b.splat(type, from - to));
-    else if (from < to)
-      bytes = arith::ShLIOp::create(b, bytes, b.splat(type, to - from));
-    // The topmost field has only zeros above it after the shift.
-    if (from > to && from + width == 8 && to == 0)
-      return bytes;
-    return arith::AndIOp::create(b, bytes,
-                                 b.splat(type, int64_t(int8_t(mask))));
-  }
-
   /// Zero points of 4 bits: those of rows 8 and up are the upper halves.
   Value loadNibbles(KernelBuilder &b, Value tile, Value unit, int64_t row,
                     int64_t rows) const {
@@ -202,4 +228,5 @@ void llq::registerCPUDecoders(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, LLQDialect *) {
     UniformAttr::attachInterface<UniformCPUDecode>(*context);
   });
+  registerGroupedCPUDecoders(registry);
 }

@@ -21,7 +21,8 @@ namespace llq {
 ///
 /// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where
 /// a unit is a range of `unitColumns` columns. With integer codes, `values =
-/// codes - zero(unit)`.
+/// codes - zero(unit)`, or, in a format with several streams of codes, the sum
+/// of `coefficient(unit, term)[r] * terms(...)[term]` and `offset(unit)[r]`.
 class CPUDecoder {
 public:
   using Value = mlir::Value;
@@ -64,12 +65,71 @@ public:
   virtual llvm::SmallVector<Value> values(KernelBuilder &b, Value tile,
                                           Value block,
                                           llvm::ArrayRef<Value> zeros) const;
+
+  //===--- Formats with several streams of codes --------------------------===//
+
+  /// Streams of codes, each below `maxCode`; 0: there is one with scale and
+  /// zero point. Units are whole blocks and have no scale.
+  int64_t terms = 0;
+  /// Whether some streams are those of the first block of a unit alone.
+  bool hasFirstBlock = false;
+
+  /// Codes of a block of each term, as `codes` returns them; none for a term
+  /// that is not in blocks of this kind, `first` in its unit or not.
+  virtual llvm::SmallVector<llvm::SmallVector<Value>>
+  getTerms(KernelBuilder &b, Value tile, Value block, Value unit, bool first,
+           int64_t firstByte, int64_t bytes) const {
+    return {};
+  }
+  /// Coefficients of a term, of rows [row, row + rows) of a unit.
+  virtual Value coefficient(KernelBuilder &b, Value tile, Value unit,
+                            int64_t term, int64_t row, int64_t rows) const {
+    return {};
+  }
+  /// What is added to all weights of these rows of a unit, or null for nothing.
+  virtual Value offset(KernelBuilder &b, Value tile, Value unit, int64_t row,
+                       int64_t rows) const {
+    return {};
+  }
+
+  //===--- Formats whose units differ -------------------------------------===//
+
+  /// Ways to decode a unit; 0: all units are decoded alike, by this decoder.
+  int64_t variants = 0;
+
+  /// Which of them a unit needs, an index; another stands for variant 0.
+  virtual Value variant(KernelBuilder &b, Value tile, Value unit) const {
+    return {};
+  }
+  virtual std::unique_ptr<CPUDecoder> createVariant(int64_t index) const {
+    return nullptr;
+  }
 };
+
+/// Calls `body` with the decoder of a unit: `decoder` itself, or in a branch of
+/// its own each of its variants. `body` returns as many values as `types` has.
+llvm::SmallVector<mlir::Value> perVariant(
+    KernelBuilder &b, const CPUDecoder &decoder, mlir::Value tile,
+    mlir::Value unit, mlir::TypeRange types,
+    llvm::function_ref<llvm::SmallVector<mlir::Value>(const CPUDecoder &)>
+        body);
+
+/// Eight vectors of codes, as CPUDecoder::codes returns them, from bit planes
+/// of `widths` bits, low bits first, at `pointer + offset`.
+llvm::SmallVector<mlir::Value> loadPlanes(KernelBuilder &b, mlir::Value pointer,
+                                          int64_t offset,
+                                          llvm::ArrayRef<int64_t> widths,
+                                          int64_t firstByte, int64_t bytes);
 
 /// The decoder of a weight of `type`, a tensor or !llq.quantized, whose layout
 /// has been verified.
 std::unique_ptr<CPUDecoder> createCPUDecoder(mlir::Type type);
 
+/// Attaches the recipes of GroupedDecoders.cpp.
+void registerGroupedCPUDecoders(mlir::DialectRegistry &registry);
+
 } // namespace llq
+
+#include "llq/Codegen/CPUDecodeInterface.h.inc"
 
 #endif // LIB_CODEGEN_CPU_DECODER_H

@@ -117,6 +117,30 @@ struct NormKernel {
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
 };
 
+/// Rows times an orthogonal matrix: blocks of `size` channels, all alike.
+/// Buffers: x, [scale f32[Kp], then the tables of the rotation, see getTables],
+/// y.
+struct RotateKernel {
+  RotationKind kind;
+  int64_t size, columns;
+  bool transposed;
+  bool scaled;
+  bool hasSigns; ///< of a Hadamard rotation
+
+  std::string getName() const;
+  /// An error for a rotation that has no kernel.
+  mlir::LogicalResult
+  verify(llvm::function_ref<mlir::InFlightDiagnostic()> emitError) const;
+  bool hasTables() const {
+    return scaled || hasSigns || kind == RotationKind::Kronecker;
+  }
+  /// Contents of the table buffer behind the scale, for #llq.padded_vector.
+  llvm::SmallVector<mlir::Attribute> getTables(mlir::Builder &b,
+                                               int64_t seed) const;
+  void emit(mlir::ModuleOp module, const CPULevel &level) const;
+  int64_t getScratchBytes() const;
+};
+
 /// Rows of the embedding table. Buffers: ids i32, table, y.
 struct EmbeddingKernel {
   mlir::Type table;

@@ -16,6 +16,8 @@
 
 #include "llq/Packing/CPULayout.h"
 
+#include "llvm/Support/SaveAndRestore.h"
+
 using namespace mlir;
 using namespace llq;
 
@@ -124,8 +126,8 @@ namespace {
 class LinearEmitter {
 public:
   LinearEmitter(KernelBuilder &b, const LinearKernel &kernel)
-      : b(b), kernel(kernel), decoder(createCPUDecoder(kernel.weight)),
-        row(getWeightColumns(kernel.weight)),
+      : b(b), kernel(kernel), format(createCPUDecoder(kernel.weight)),
+        decoder(format.get()), row(getWeightColumns(kernel.weight)),
         tokenRow(getWeightColumns(kernel.weight)),
         xStride(kernel.input.getRowBytes(getWeightColumns(kernel.weight))),
         lanes(kernel.input.isQuantized() ? b.level.vectorBytes / 4
@@ -158,9 +160,23 @@ private:
   /// `sums` of products with codes -> sums of products with weights without
   /// their scale, as f32. `codeSum` is the i32 sum of the activations' codes.
   Value subtractZero(Value sums, Value zero, Value codeSum);
-  SmallVector<Value> addUnit(ArrayRef<Strip> strips, Value x, int64_t count,
-                             Value unit, Value first, Value last,
-                             ValueRange carried);
+  /// Adds the unit of blocks [first, last) to the sums of strips and tokens.
+  using AddUnitFn = function_ref<SmallVector<Value>(
+      ArrayRef<Strip> strips, Value unit, Value first, Value last, ValueRange)>;
+  SmallVector<Value> addUnits(ArrayRef<Strip> strips, int64_t count,
+                              AddUnitFn add);
+  SmallVector<Value> addFloatUnit(ArrayRef<Strip> strips, Value x,
+                                  int64_t count, Value unit, Value first,
+                                  Value last, ValueRange carried);
+  SmallVector<Value> addTokenUnit(ArrayRef<Strip> strips, Value x,
+                                  int64_t count, Value unit, Value first,
+                                  Value last, ValueRange carried);
+  SmallVector<Value> addTermUnit(ArrayRef<Strip> strips, Value x, int64_t count,
+                                 Value unit, Value first, Value last,
+                                 ValueRange carried);
+  /// `sums` of codes times the activations' codes -> of the activations, for
+  /// rows with one scale.
+  void scaleTokens(MutableArrayRef<Value> sums, Value x, int64_t count);
   void addSplitBlock(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
   Value dot(ArrayRef<Value> codes, Value x, int64_t firstStep);
@@ -176,7 +192,9 @@ private:
 
   KernelBuilder &b;
   const LinearKernel &kernel;
-  std::unique_ptr<CPUDecoder> decoder;
+  std::unique_ptr<CPUDecoder> format;
+  /// `format`, or the variant of it that the present unit needs.
+  const CPUDecoder *decoder;
   QuantizedRow row;
   TokenRow tokenRow;
   int64_t xStride;
@@ -331,10 +349,10 @@ Value LinearEmitter::subtractZero(Value sums, Value zero, Value codeSum) {
 /// Adds the unit of blocks [first, last) to the sums of all units, or, if there
 /// is only one, returns its scaled sum. Before the scale of the unit all is
 /// exact.
-SmallVector<Value> LinearEmitter::addUnit(ArrayRef<Strip> strips, Value x,
-                                          int64_t count, Value unit,
-                                          Value first, Value last,
-                                          ValueRange carried) {
+SmallVector<Value> LinearEmitter::addTokenUnit(ArrayRef<Strip> strips, Value x,
+                                               int64_t count, Value unit,
+                                               Value first, Value last,
+                                               ValueRange carried) {
   VectorType words = b.i32x(lanes), floats = b.f32x(lanes);
   SmallVector<Value> init(strips.size() * count, b.splat(words, int64_t(0)));
   auto body = [&](Value block, ValueRange partial) {
@@ -403,37 +421,136 @@ void LinearEmitter::addSplitBlock(const Strip &strip, Value x, Value block,
   }
 }
 
-SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
-                                                int64_t count) {
-  VectorType floats = b.f32x(lanes);
-  SmallVector<Value> sums(strips.size() * count, b.splat(floats, 0.0));
-  Value none = b.i64(0), blocks = b.i64(decoder->blocks);
-  if (decoder->getUnits() == 1)
-    return addUnit(strips, x, count, none, none, blocks, sums);
-
-  if (decoder->unitColumns < kBlockColumns) {
-    sums = b.loop(none, blocks, 1, sums, [&](Value block, ValueRange carried) {
-      KernelBuilder::Carried next(carried);
-      for (auto [s, strip] : llvm::enumerate(strips))
-        addSplitBlock(strip, x, block,
-                      MutableArrayRef(next).slice(s * count, count));
-      return next;
-    });
-  } else {
-    int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
-    sums =
-        b.loop(none, b.i64(decoder->getUnits()), 1, sums,
-               [&](Value unit, ValueRange carried) {
-                 Value first = b.mul(unit, unitBlocks);
-                 Value last = b.min(b.add(first, unitBlocks), blocks);
-                 return addUnit(strips, x, count, unit, first, last, carried);
-               });
-  }
+void LinearEmitter::scaleTokens(MutableArrayRef<Value> sums, Value x,
+                                int64_t count) {
   for (auto [i, sum] : llvm::enumerate(sums)) {
     int64_t at = i % count * xStride + tokenRow.scale;
-    sum = b.mulf(b.loadBroadcast(floats, x, at), sum);
+    sum = b.mulf(b.loadBroadcast(b.f32x(lanes), x, at), sum);
   }
+}
+
+SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
+                                                int64_t count) {
+  SmallVector<Value> sums;
+  if (decoder->unitColumns < kBlockColumns) {
+    SmallVector<Value> zeros(strips.size() * count,
+                             b.splat(b.f32x(lanes), 0.0));
+    sums =
+        b.loop(b.i64(0), b.i64(decoder->blocks), 1, zeros,
+               [&](Value block, ValueRange carried) {
+                 KernelBuilder::Carried next(carried);
+                 for (auto [s, strip] : llvm::enumerate(strips))
+                   addSplitBlock(strip, x, block,
+                                 MutableArrayRef(next).slice(s * count, count));
+                 return next;
+               });
+  } else {
+    sums = addUnits(strips, count,
+                    [&](ArrayRef<Strip> strips, Value unit, Value first,
+                        Value last, ValueRange carried) {
+                      return addTokenUnit(strips, x, count, unit, first, last,
+                                          carried);
+                    });
+    if (decoder->getUnits() == 1)
+      return sums;
+  }
+  scaleTokens(sums, x, count);
   return sums;
+}
+
+//===----------------------------------------------------------------------===//
+// Integer activations and several streams of codes
+//===----------------------------------------------------------------------===//
+
+/// With activations of one scale, sums of the unit are exact; otherwise the
+/// exact sums of a block are scaled by that of its activations. Coefficients
+/// come last.
+SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
+                                              int64_t count, Value unit,
+                                              Value first, Value last,
+                                              ValueRange carried) {
+  VectorType words = b.i32x(lanes), floats = b.f32x(lanes);
+  bool exact = kernel.input.hasOneScale();
+  Value none = exact ? b.splat(words, int64_t(0)) : b.splat(floats, 0.0);
+  int64_t terms = decoder->terms;
+  auto at = [&](int64_t strip, int64_t token, int64_t term) {
+    return (strip * count + token) * terms + term;
+  };
+  // Behind the sums of the terms those of the activations, by token.
+  int64_t codeSums = at(strips.size(), 0, 0);
+  SmallVector<Value> sums(codeSums + (exact ? 0 : count), none);
+
+  auto addBlock = [&](Value block, bool isFirst, ValueRange partial) {
+    KernelBuilder::Carried sums(partial);
+    Value columns = b.advance(x, b.mul(block, kBlockColumns));
+    Value groups = b.advance(x, b.mul(block, 4));
+    SmallVector<Value> scales;
+    for (int64_t t = 0; !exact && t < count; ++t) {
+      scales.push_back(
+          b.loadBroadcast(floats, groups, t * xStride + row.scales));
+      Value &sum = sums[codeSums + t];
+      Value codes = b.loadBroadcast(floats, groups, t * xStride + row.sums);
+      sum = b.fma(codes, scales.back(), sum);
+    }
+    for (auto [s, strip] : llvm::enumerate(strips)) {
+      auto codes = decoder->getTerms(b, strip.tile, block, unit, isFirst,
+                                     4 * strip.row, 4 * lanes);
+      for (int64_t t = 0; t < count; ++t)
+        for (int64_t term = 0; term < terms; ++term) {
+          if (codes[term].empty())
+            continue;
+          Value &sum = sums[at(s, t, term)];
+          Value products = dot(codes[term], b.advance(columns, t * xStride), 0);
+          if (exact)
+            sum = b.add(sum, products);
+          else
+            sum = b.fma(arith::SIToFPOp::create(b, floats, products), scales[t],
+                        sum);
+        }
+    }
+    return sums;
+  };
+  if (decoder->hasFirstBlock)
+    sums = addBlock(first, true, sums);
+  if (decoder->unitColumns > kBlockColumns || !decoder->hasFirstBlock)
+    sums = b.loop(decoder->hasFirstBlock ? b.add(first, 1) : first, last, 1,
+                  sums, [&](Value block, ValueRange partial) {
+                    return addBlock(block, false, partial);
+                  });
+
+  KernelBuilder::Carried result(carried);
+  Value begin = b.advance(x, b.mul(first, 4));
+  Value end = b.advance(x, b.mul(last, 4));
+  for (auto [s, strip] : llvm::enumerate(strips)) {
+    SmallVector<Value> coefficients;
+    for (int64_t term = 0; term < terms; ++term)
+      coefficients.push_back(
+          decoder->coefficient(b, strip.tile, unit, term, strip.row, lanes));
+    Value offset = decoder->offset(b, strip.tile, unit, strip.row, lanes);
+    for (int64_t t = 0; t < count; ++t) {
+      Value &sum = result[s * count + t];
+      for (auto [term, coefficient] : llvm::enumerate(coefficients)) {
+        Value products = sums[at(s, t, term)];
+        if (exact)
+          products = arith::SIToFPOp::create(b, floats, products);
+        sum = b.fma(coefficient, products, sum);
+      }
+      if (!offset)
+        continue;
+      Value codeSum;
+      if (exact) {
+        int64_t place = t * xStride + tokenRow.sums;
+        Value codes =
+            arith::SubIOp::create(b, b.load(b.getI32Type(), end, place),
+                                  b.load(b.getI32Type(), begin, place));
+        codeSum = arith::SIToFPOp::create(b, floats, b.broadcast(words, codes));
+      } else {
+        codeSum = sums[codeSums + t];
+      }
+      sum = b.fma(offset, codeSum, sum);
+    }
+  }
+  return result;
 }
 
 //===----------------------------------------------------------------------===//
@@ -483,85 +600,115 @@ void LinearEmitter::splitBlockF32(const Strip &strip, Value x, Value block,
 // A tile, and the kernel
 //===----------------------------------------------------------------------===//
 
-/// All sums of `strips` in one pass over K: strip by strip, in each by token.
-SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
-                                           int64_t count) {
-  if (kernel.input.hasOneScale())
-    return tokenProducts(strips, x, count);
-  VectorType floats = b.f32x(lanes);
-  bool int8 = kernel.input.isQuantized();
-  int64_t total = strips.size() * count;
-  SmallVector<Value> zeroSums(total, b.splat(floats, 0.0));
-  Value blocks = b.i64(decoder->blocks), none = b.i64(0);
-  auto part = [](MutableArrayRef<Value> values, size_t strip, size_t size) {
-    return values.slice(strip * size, size);
-  };
-
-  if (decoder->unitColumns < kBlockColumns)
-    return b.loop(none, blocks, 1, zeroSums,
-                  [&](Value block, ValueRange carried) {
-                    KernelBuilder::Carried sums(carried);
-                    for (auto [s, strip] : llvm::enumerate(strips)) {
-                      auto mine = part(sums, s, count);
-                      if (int8)
-                        splitBlockInt8(strip, x, block, mine);
-                      else
-                        splitBlockF32(strip, x, block, mine);
-                    }
-                    return sums;
-                  });
-
-  // Sums of one unit, before its scale. f32 keeps two per token so that one
-  // multiply-add need not wait for the one before it.
-  int64_t perToken = int8 ? 1 : 2;
-  auto unitSums = [&](Value unit, Value first, Value last) {
-    SmallVector<Value> zeros;
-    for (const Strip &strip : strips)
-      zeros.push_back(decoder->zero(b, strip.tile, unit, strip.row, lanes));
-    SmallVector<Value> init(total * perToken, b.splat(floats, 0.0));
-    auto body = [&](Value block, ValueRange carried) {
-      KernelBuilder::Carried sums(carried);
-      for (auto [s, strip] : llvm::enumerate(strips)) {
-        if (count == 1 && strip.row == 0 && b.level.prefetchBytes)
-          prefetch(strip.tile, block);
-        auto mine = part(sums, s, count * perToken);
-        if (int8)
-          blockInt8(strip, x, block, zeros[s], mine);
-        else
-          blockF32(strip, x, block, zeros[s], mine);
-      }
-      return sums;
-    };
-    SmallVector<Value> sums = decoder->unitColumns == kBlockColumns
-                                  ? body(first, init)
-                                  : b.loop(first, last, 1, init, body);
-    if (perToken == 1)
-      return sums;
-    SmallVector<Value> joined;
-    for (int64_t t = 0; t < total; ++t)
-      joined.push_back(b.addf(sums[2 * t], sums[2 * t + 1]));
-    return joined;
-  };
-  auto addUnit = [&](Value unit, Value first, Value last, ValueRange carried) {
-    KernelBuilder::Carried result(carried);
-    SmallVector<Value> sums = unitSums(unit, first, last);
-    for (auto [s, strip] : llvm::enumerate(strips)) {
-      Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
-      for (int64_t i = s * count, e = i + count; i < e; ++i)
-        result[i] = scale ? b.fma(sums[i], scale, result[i])
-                          : b.addf(sums[i], result[i]);
+SmallVector<Value> LinearEmitter::addUnits(ArrayRef<Strip> strips,
+                                           int64_t count, AddUnitFn add) {
+  SmallVector<Value> zeros(strips.size() * count, b.splat(b.f32x(lanes), 0.0));
+  auto addAll = [&](Value unit, Value first, Value last, ValueRange carried) {
+    if (!format->variants)
+      return add(strips, unit, first, last, carried);
+    // Two matrices of a product may need different variants.
+    SmallVector<Value> result;
+    for (size_t s = 0; s < strips.size(); ++s) {
+      ValueRange mine = carried.slice(s * count, count);
+      result.append(perVariant(b, *format, strips[s].tile, unit,
+                               mine.getTypes(), [&](const CPUDecoder &variant) {
+                                 llvm::SaveAndRestore<const CPUDecoder *> save(
+                                     decoder, &variant);
+                                 return add(strips[s], unit, first, last, mine);
+                               }));
     }
     return result;
   };
-
-  int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
+  Value none = b.i64(0), blocks = b.i64(decoder->blocks);
   if (decoder->getUnits() == 1)
-    return addUnit(none, none, blocks, zeroSums);
-  return b.loop(none, b.i64(decoder->getUnits()), 1, zeroSums,
+    return addAll(none, none, blocks, zeros);
+  int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
+  return b.loop(none, b.i64(decoder->getUnits()), 1, zeros,
                 [&](Value unit, ValueRange carried) {
                   Value first = b.mul(unit, unitBlocks);
                   Value last = b.min(b.add(first, unitBlocks), blocks);
-                  return addUnit(unit, first, last, carried);
+                  return addAll(unit, first, last, carried);
+                });
+}
+
+/// A unit for activations that are f32 or have a scale for each block. f32
+/// keeps two sums per token so that one multiply-add need not wait for the one
+/// before it.
+SmallVector<Value> LinearEmitter::addFloatUnit(ArrayRef<Strip> strips, Value x,
+                                               int64_t count, Value unit,
+                                               Value first, Value last,
+                                               ValueRange carried) {
+  bool int8 = kernel.input.isQuantized();
+  int64_t perToken = int8 ? 1 : 2, total = strips.size() * count;
+  SmallVector<Value> zeros;
+  for (const Strip &strip : strips)
+    zeros.push_back(decoder->zero(b, strip.tile, unit, strip.row, lanes));
+  SmallVector<Value> init(total * perToken, b.splat(b.f32x(lanes), 0.0));
+  auto body = [&](Value block, ValueRange partial) {
+    KernelBuilder::Carried sums(partial);
+    for (auto [s, strip] : llvm::enumerate(strips)) {
+      if (count == 1 && strip.row == 0 && b.level.prefetchBytes)
+        prefetch(strip.tile, block);
+      auto mine =
+          MutableArrayRef(sums).slice(s * count * perToken, count * perToken);
+      if (int8)
+        blockInt8(strip, x, block, zeros[s], mine);
+      else
+        blockF32(strip, x, block, zeros[s], mine);
+    }
+    return sums;
+  };
+  SmallVector<Value> sums = decoder->unitColumns == kBlockColumns
+                                ? body(first, init)
+                                : b.loop(first, last, 1, init, body);
+  KernelBuilder::Carried result(carried);
+  for (auto [s, strip] : llvm::enumerate(strips)) {
+    Value scale = decoder->scale(b, strip.tile, unit, strip.row, lanes);
+    for (int64_t i = s * count, e = i + count; i < e; ++i) {
+      Value sum = int8 ? sums[i] : b.addf(sums[2 * i], sums[2 * i + 1]);
+      result[i] = scale ? b.fma(sum, scale, result[i]) : b.addf(sum, result[i]);
+    }
+  }
+  return result;
+}
+
+/// All sums of `strips` in one pass over K: strip by strip, in each by token.
+SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
+                                           int64_t count) {
+  if (kernel.input.isQuantized() && decoder->terms) {
+    SmallVector<Value> sums = addUnits(
+        strips, count,
+        [&](ArrayRef<Strip> strips, Value unit, Value first, Value last,
+            ValueRange carried) {
+          return addTermUnit(strips, x, count, unit, first, last, carried);
+        });
+    if (kernel.input.hasOneScale())
+      scaleTokens(sums, x, count);
+    return sums;
+  }
+  if (kernel.input.hasOneScale())
+    return tokenProducts(strips, x, count);
+  if (decoder->unitColumns >= kBlockColumns)
+    return addUnits(strips, count,
+                    [&](ArrayRef<Strip> strips, Value unit, Value first,
+                        Value last, ValueRange carried) {
+                      return addFloatUnit(strips, x, count, unit, first, last,
+                                          carried);
+                    });
+
+  SmallVector<Value> zeroSums(strips.size() * count,
+                              b.splat(b.f32x(lanes), 0.0));
+  return b.loop(b.i64(0), b.i64(decoder->blocks), 1, zeroSums,
+                [&](Value block, ValueRange carried) {
+                  KernelBuilder::Carried sums(carried);
+                  for (auto [s, strip] : llvm::enumerate(strips)) {
+                    auto mine = MutableArrayRef(sums).slice(s * count, count);
+                    if (kernel.input.isQuantized())
+                      splitBlockInt8(strip, x, block, mine);
+                    else
+                      splitBlockF32(strip, x, block, mine);
+                  }
+                  return sums;
                 });
 }
 
@@ -569,6 +716,9 @@ SmallVector<Value> LinearEmitter::products(ArrayRef<Strip> strips, Value x,
 /// with each byte that the window of a core fills up before the hardware's own
 /// prefetch has begun.
 void LinearEmitter::prefetch(Value tile, Value block) {
+  // Blocks of one size follow each other.
+  if (format->variants)
+    return;
   Value at = b.advance(tile, b.mul(block, decoder->blockBytes));
   for (int64_t line = 0; line < decoder->blockBytes; line += 64)
     b.prefetch(at, decoder->blocksOffset + b.level.prefetchBytes + line);
@@ -643,9 +793,15 @@ void LinearEmitter::emit() {
   // Items that a single token takes at once: as many tiles as fill the
   // registers with four sums.
   int64_t tiles = kernel.epilogue == Epilogue::SwiGLU ? 2 : 1;
-  int64_t atOnce = std::max<int64_t>(1, b.level.vectorBytes / 16 / tiles);
+  int64_t atOnce = b.level.vectorBytes / 16 / tiles;
   int64_t most =
       kernel.input.isQuantized() ? b.level.tokensInt8 : b.level.tokensF32;
+  if (kernel.input.isQuantized() && decoder->terms) {
+    atOnce /= (decoder->terms + 1) / 2;
+    most /= decoder->terms;
+  }
+  atOnce = std::max<int64_t>(1, atOnce);
+  most = std::max<int64_t>(1, most);
   auto run = [&](Value item, int64_t items) {
     b.tokenLoop(most, [&](Value token, int64_t count) {
       if (count == 1)

@@ -60,6 +60,7 @@ private:
   LogicalResult lowerRow(RegionOp region, RMSNormOp norm,
                          PermuteChannelsOp permute,
                          QuantizeActivationOp quantize);
+  LogicalResult lowerRotate(RotateOp op);
   LogicalResult lowerAttention(RegionOp region, AttentionOp op);
   LogicalResult lowerEmbedding(EmbeddingOp op);
   LogicalResult lowerRotary(RotaryTableOp op);
@@ -97,6 +98,8 @@ private:
   DenseMap<Value, Place> places;
   llvm::StringSet<> emitted;
   DenseMap<Value, Value> weightBuffers;
+  /// Tables of rotations without a scale, by whether they are transposed.
+  DenseMap<std::pair<Attribute, unsigned>, Value> rotationTables;
   int64_t scratchBytes = 64;
   int64_t temporaries = 0;
 };
@@ -406,6 +409,59 @@ LogicalResult Lowering::lowerRow(RegionOp region, RMSNormOp norm,
   return success();
 }
 
+/// Bytes of one vector of #llq.padded_vector, `padding` elements at a time.
+static int64_t getVectorBytes(Attribute vector, int64_t padding) {
+  if (auto floats = dyn_cast<DenseF32ArrayAttr>(vector))
+    return 4 * int64_t(llvm::alignTo(floats.size(), padding));
+  auto type = cast<ShapedType>(cast<TypedAttr>(vector).getType());
+  bool isOrder = type.getElementType().isInteger(16);
+  return (isOrder ? kOrderBytes : 4) *
+         int64_t(llvm::alignTo(type.getNumElements(), padding));
+}
+
+LogicalResult Lowering::lowerRotate(RotateOp op) {
+  FailureOr<Place> x = findRows(op, op.getInput());
+  if (failed(x))
+    return failure();
+  RotationAttr rotation = op.getRotation();
+  bool isHadamard = rotation.getKind() == RotationKind::Hadamard;
+  RotateKernel kernel{
+      rotation.getKind(),         rotation.getSize(),
+      getColumns(op.getResult()), op.getTransposed(),
+      bool(op.getScale()),        isHadamard && rotation.getSeed() != 0};
+  if (failed(kernel.verify([&] { return op.emitOpError(); })))
+    return failure();
+  SmallVector<Attribute> vectors;
+  if (op.getScale()) {
+    auto scale = op.getScale().getDefiningOp<WeightOp>();
+    if (!scale)
+      return op.emitOpError("needs a constant scale");
+    vectors.push_back(scale.getValueAttr());
+  }
+  SmallVector<Value> buffers = {x->buffer};
+  if (kernel.hasTables()) {
+    // Layers of one width share their tables, if they have no scale.
+    Value own;
+    Value &tables =
+        op.getScale() ? own : rotationTables[{rotation, kernel.transposed}];
+    if (!tables) {
+      vectors.append(kernel.getTables(b, rotation.getSeed()));
+      int64_t bytes = 0;
+      for (Attribute vector : vectors)
+        bytes += getVectorBytes(vector, kBlockColumns);
+      tables =
+          getVectors(("rotation." + Twine(temporaries)).str(), vectors, bytes);
+    }
+    buffers.push_back(tables);
+  }
+  Value y = createRows("rotated", kernel.columns);
+  buffers.push_back(y);
+  scratchBytes = std::max(scratchBytes, kernel.getScratchBytes());
+  dispatch(kernel, 0, 1, buffers);
+  place(op.getResult(), {y, 0, getPaddedColumns(kernel.columns)});
+  return success();
+}
+
 LogicalResult Lowering::lowerAttention(RegionOp region, AttentionOp op) {
   Value q = op.getQuery(), k = op.getKey();
   auto inRegion = [&](Value value) {
@@ -572,6 +628,8 @@ LogicalResult Lowering::lower(RegionOp region) {
       continue;
     if (auto attention = dyn_cast<AttentionOp>(op))
       return lowerAttention(region, attention);
+    if (auto rotate = dyn_cast<RotateOp>(op))
+      return lowerRotate(rotate);
     if (auto embedding = dyn_cast<EmbeddingOp>(op))
       return lowerEmbedding(embedding);
     if (auto rotary = dyn_cast<RotaryTableOp>(op))

@@ -51,14 +51,18 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
         scales.push_back(decoder->scale(b, tile, unit, 0, kTileRows));
       }
       Value to = b.advance(out, b.mul(block, 4 * kBlockColumns));
-      for (auto [c, column] :
-           llvm::enumerate(decoder->values(b, tile, block, zeros))) {
-        Value scale = scales[c * unitsOfBlock / kBlockColumns];
-        Value value = scale ? b.mulf(column, scale) : column;
-        Value scalar =
-            vector::ExtractOp::create(b, value, ArrayRef<OpFoldResult>{lane});
-        b.store(scalar, to, 4 * c);
-      }
+      Value first = b.div(b.mul(block, kBlockColumns), decoder->unitColumns);
+      perVariant(b, *decoder, tile, first, {}, [&](const CPUDecoder &unit) {
+        for (auto [c, column] :
+             llvm::enumerate(unit.values(b, tile, block, zeros))) {
+          Value scale = scales[c * unitsOfBlock / kBlockColumns];
+          Value value = scale ? b.mulf(column, scale) : column;
+          Value scalar =
+              vector::ExtractOp::create(b, value, ArrayRef<OpFoldResult>{lane});
+          b.store(scalar, to, 4 * c);
+        }
+        return SmallVector<Value>();
+      });
     });
     // Codes behind the last column decode to something else.
     for (int64_t c = columns; c < getPaddedColumns(columns); ++c)

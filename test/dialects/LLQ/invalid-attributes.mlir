@@ -205,3 +205,33 @@ func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : 
 
 // expected-error@+1 {{scaled weight has clip of type 'tensor<2x1xf32>', needed is 'tensor<2x2xf32>'}}
 func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, clip = dense_resource<r> : tensor<2x1xf32>, group = 3> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{planes are 1 to 4, found 5}}
+func.func private @f() attributes {f = #llq.planes<count = 5, group = 0, offset = false>}
+
+// -----
+
+// expected-error@+1 {{planes group is negative: -1}}
+func.func private @f() attributes {f = #llq.planes<count = 1, group = -1, offset = false>}
+
+// -----
+
+// expected-error@+1 {{codebook bits are 1 to 4, found 5}}
+func.func private @f() attributes {f = #llq.codebook<bits = 5, group = 0, tables = 1, symmetric = false>}
+
+// -----
+
+// expected-error@+1 {{codebook tables are 1 or 2, found 3}}
+func.func private @f() attributes {f = #llq.codebook<bits = 2, group = 0, tables = 3, symmetric = false>}
+
+// -----
+
+// expected-error@+1 {{mixed widths are 1 to 8, ascending, found [2, 1]}}
+func.func private @f() attributes {f = #llq.mixed<widths = [2, 1], row_bits = 8, group = 0>}
+
+// -----
+
+// expected-error@+1 {{mixed row_bits of 4 weights are 4 to 8, found 9}}
+func.func private @f() attributes {f = !llq.quantized<1x4, #llq.mixed<widths = [1, 2], row_bits = 9, group = 2>>}

@@ -63,6 +63,20 @@ protected:
     return test;
   }
 
+  LinearCase makeGroupedCase(
+      std::function<WeightFormatInterface(int64_t, int64_t)> makeFormat,
+      ActivationType input) {
+    constexpr int64_t groups[] = {0, 32, 64, 96, 128, 1024};
+    int64_t group = pick<int64_t>(groups);
+    LinearCase test = makeCase(
+        [&](int64_t n, int64_t k) {
+          return getQuantized(n, k, makeFormat(group, k));
+        },
+        true);
+    test.input = input;
+    return test;
+  }
+
   std::mt19937 random{7};
 };
 
@@ -86,6 +100,56 @@ TEST_P(Linear, UniformFormats) {
       cases.back().input = input;
     }
   runLinearCases(level(), cases);
+}
+
+/// A format for groups of `group` and rows of `k` weights.
+using MakeFormatFn = std::function<WeightFormatInterface(int64_t, int64_t)>;
+
+MakeFormatFn makePlanes(int64_t count, bool offset) {
+  return [=](int64_t group, int64_t) {
+    return PlanesAttr::get(&getContext(), count, group, offset);
+  };
+}
+MakeFormatFn makeCodebook(int64_t bits, int64_t tables, bool symmetric) {
+  return [=](int64_t group, int64_t) {
+    return CodebookAttr::get(&getContext(), bits, group, tables, symmetric);
+  };
+}
+MakeFormatFn makeMixed(std::vector<int64_t> widths) {
+  return [=](int64_t group, int64_t k) {
+    return test::makeMixed(widths, group, k);
+  };
+}
+
+/// Formats whose groups are whole blocks, each with f32 and integer inputs.
+TEST_P(Linear, GroupedFormats) {
+  std::vector<LinearCase> cases;
+  for (const MakeFormatFn &make :
+       {makePlanes(1, true), makePlanes(2, false), makeCodebook(2, 2, true),
+        makeCodebook(2, 2, false), makeMixed({1, 2, 3})})
+    for (ActivationType input :
+         {exact, pick<ActivationType>({int8, {Kind::Token, 8}})})
+      cases.push_back(makeGroupedCase(make, input));
+  runLinearCases(level(), cases);
+}
+
+TEST_P(Linear, ThoroughGroupedFormats) {
+  std::vector<MakeFormatFn> formats = {makeMixed({1, 2, 3}), makeMixed({4, 8}),
+                                       makeMixed({1}), makeMixed({3, 5, 6, 7})};
+  for (bool flag : {false, true}) {
+    for (int64_t count = 1; count <= 4; ++count)
+      formats.push_back(makePlanes(count, flag));
+    for (int64_t bits : {1, 2})
+      for (int64_t tables : {1, 2})
+        formats.push_back(makeCodebook(bits, tables, flag));
+  }
+  std::vector<LinearCase> cases;
+  for (const MakeFormatFn &make : formats)
+    for (ActivationType input : thorough)
+      cases.push_back(makeGroupedCase(make, input));
+  double worst = runLinearCases(level(), cases);
+  std::printf("%s: largest error %.2g of the terms\n", level().name.data(),
+              worst);
 }
 
 TEST_P(Linear, SourceTypes) {

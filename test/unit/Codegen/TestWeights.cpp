@@ -33,7 +33,7 @@ MLIRContext &llq::test::getContext() {
 }
 
 Type llq::test::getQuantized(int64_t rows, int64_t columns,
-                             UniformAttr format) {
+                             WeightFormatInterface format) {
   return QuantizedType::get(format.getContext(), {rows, columns}, format);
 }
 
@@ -75,8 +75,17 @@ static std::vector<uint8_t> appendCodes(std::vector<char> &bytes, int64_t rows,
   return codes;
 }
 
-static void fillQuantized(TestWeight &weight, UniformAttr format,
-                          std::mt19937 &random, Codes kind) {
+/// Sets the values that the components mean.
+static void decode(TestWeight &weight, WeightFormatInterface format) {
+  SmallVector<ArrayRef<char>> data(weight.components.begin(),
+                                   weight.components.end());
+  weight.values.resize(weight.rows * weight.columns);
+  format.dequantizeRows(data, weight.rows, weight.columns, 0, weight.rows,
+                        weight.values.data());
+}
+
+static void fillUniform(TestWeight &weight, UniformAttr format,
+                        std::mt19937 &random, Codes kind) {
   int64_t n = weight.rows, k = weight.columns, bits = format.getBits();
   int64_t groups = format.getNumGroups(k), size = format.getGroupSize(k);
   Builder b(format.getContext());
@@ -120,11 +129,7 @@ static void fillQuantized(TestWeight &weight, UniformAttr format,
                                    b.getF16Type()));
   }
 
-  SmallVector<ArrayRef<char>> data(weight.components.begin(),
-                                   weight.components.end());
-  weight.values.resize(n * k);
-  cast<WeightFormatInterface>(Attribute(format))
-      .dequantizeRows(data, n, k, 0, n, weight.values.data());
+  decode(weight, format);
   for (int64_t row = 0; row < n; ++row)
     for (int64_t column = 0; column < k; ++column) {
       int64_t g = row * groups + column / size;
@@ -134,14 +139,68 @@ static void fillQuantized(TestWeight &weight, UniformAttr format,
     }
 }
 
+/// Columns of group `g` that may use the second table.
+static int64_t getMostCount(WeightFormatInterface format,
+                            const TestWeight &weight, int64_t g) {
+  int64_t group = cast<CodebookAttr>(format).getGroup();
+  int64_t size = group ? group : weight.columns;
+  return std::min<int64_t>({32, size, weight.columns - g * size});
+}
+
+/// Any bits for codes, ordinary numbers for f16 components; small counts. The
+/// terms of a weight are its coefficients, of which there are at most 8.
+static void fillGrouped(TestWeight &weight, WeightFormatInterface format,
+                        std::mt19937 &random) {
+  std::normal_distribution<float> normal;
+  float largest = 0;
+  for (const WeightComponent &component :
+       format.getComponents(weight.rows, weight.columns)) {
+    std::vector<char> &bytes = weight.components.emplace_back();
+    for (int64_t i = 0; i < component.type.getNumElements(); ++i) {
+      if (component.type.getElementType().isF16())
+        largest = std::max(largest,
+                           std::fabs(append(bytes, normal(random) / 8,
+                                            component.type.getElementType())));
+      else if (component.name == "counts")
+        bytes.push_back(char(random() % (1 + getMostCount(format, weight, i))));
+      else
+        bytes.push_back(char(random()));
+    }
+  }
+  int64_t largestCode = 1;
+  if (auto mixed = dyn_cast<MixedAttr>(format)) {
+    // Widths in turn, as the format's sum of bits has been made.
+    for (auto [g, bits] : llvm::enumerate(weight.components[3]))
+      bits = char(mixed.getWidths()[g % mixed.getWidths().size()]);
+    largestCode = (1 << mixed.getWidths().back()) - 1;
+  }
+  SmallVector<ArrayRef<char>> data(weight.components.begin(),
+                                   weight.components.end());
+  llvm::cantFail(format.verifyContents(data, weight.rows, weight.columns));
+  decode(weight, format);
+  weight.magnitudes.assign(weight.rows * weight.columns,
+                           8 * largest * float(largestCode));
+}
+
+MixedAttr llq::test::makeMixed(ArrayRef<int64_t> widths, int64_t group,
+                               int64_t columns) {
+  int64_t size = group ? group : columns, bits = 0;
+  for (int64_t g = 0; g * size < columns; ++g)
+    bits += widths[g % widths.size()] * std::min(size, columns - g * size);
+  return MixedAttr::get(&getContext(), widths, bits, group);
+}
+
 TestWeight llq::test::makeWeight(Type type, std::mt19937 &random, Codes codes) {
   TestWeight weight;
   weight.type = type;
   if (auto quantized = dyn_cast<QuantizedType>(type)) {
     weight.rows = quantized.getRows();
     weight.columns = quantized.getColumns();
-    fillQuantized(weight, cast<UniformAttr>(quantized.getFormat()), random,
-                  codes);
+    if (auto uniform = dyn_cast<UniformAttr>(quantized.getFormat()))
+      fillUniform(weight, uniform, random, codes);
+    else
+      fillGrouped(weight, cast<WeightFormatInterface>(quantized.getFormat()),
+                  random);
     return weight;
   }
   auto tensor = cast<RankedTensorType>(type);

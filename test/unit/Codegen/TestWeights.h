@@ -37,8 +37,8 @@ struct TestWeight {
   std::vector<std::vector<char>> components;
   /// [rows, columns], what the components mean.
   std::vector<float> values;
-  /// Of a quantized weight: |scale| * (|code| + |zero|), which bounds the terms
-  /// that a kernel adds up for one weight. Of a tensor: |value|.
+  /// What bounds the terms that a kernel adds up for one weight: for uniform
+  /// grids |scale| * (|code| + |zero|), for a tensor |value|.
   std::vector<float> magnitudes;
 };
 
@@ -46,8 +46,13 @@ TestWeight makeWeight(mlir::Type type, std::mt19937 &random,
                       Codes codes = Codes::Random);
 
 /// `!llq.quantized` of `format`, or a tensor.
-mlir::Type getQuantized(int64_t rows, int64_t columns, UniformAttr format);
+mlir::Type getQuantized(int64_t rows, int64_t columns,
+                        WeightFormatInterface format);
 mlir::Type getTensor(int64_t rows, int64_t columns, mlir::Type element);
+
+/// Groups of these widths in turn, for rows of `columns` weights.
+MixedAttr makeMixed(llvm::ArrayRef<int64_t> widths, int64_t group,
+                    int64_t columns);
 
 /// The tiles of a weight, rows padded, by way of its layout.
 std::vector<std::vector<char>> packTiles(const TestWeight &weight);

@@ -161,8 +161,8 @@ TEST(GPTQ, EqualsThePublishedAlgorithm) {
   const auto h = secondMoment(x, columns, 2.0 / 200);
   for (unsigned bits : {2, 3, 4, 8})
     for (int64_t groupSize : {0, 8, 32, 50})
-      for (auto order :
-           {GPTQOrder::Natural, GPTQOrder::Activation, GPTQOrder::GroupAware})
+      for (auto order : {GPTQOrder::Natural, GPTQOrder::Activation,
+                         GPTQOrder::GroupAware, GPTQOrder::Reverse})
         for (bool staticGroups : {false, true})
           for (int64_t block : {1, 16, 256}) {
             LayerOptions options;

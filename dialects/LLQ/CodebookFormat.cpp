@@ -1,0 +1,93 @@
+//===- CodebookFormat.cpp - Reference decode of #llq.codebook -------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Groups.h"
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/BitPacking.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace llq;
+
+LogicalResult CodebookAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   int64_t bits, int64_t group, int64_t tables,
+                                   bool symmetric) {
+  if (bits < 1 || bits > 4)
+    return emitError() << "codebook bits are 1 to 4, found " << bits;
+  if (tables < 1 || tables > 2)
+    return emitError() << "codebook tables are 1 or 2, found " << tables;
+  return verifyGroup(emitError, "codebook", group);
+}
+
+LogicalResult
+CodebookAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError,
+                          int64_t n, int64_t k) const {
+  return verifyElements(emitError, n, k);
+}
+
+SmallVector<WeightComponent> CodebookAttr::getComponents(int64_t n,
+                                                         int64_t k) const {
+  Builder b(getContext());
+  int64_t groups = Groups(getGroup(), k).count();
+  int64_t codeBytes = numerics::packedRowBytes(k, getBits());
+  SmallVector<WeightComponent> components;
+  components.push_back(
+      {"codes", RankedTensorType::get({n, codeBytes}, b.getI8Type())});
+  components.push_back(
+      {"levels", RankedTensorType::get({n, groups, getTables(), getNumListed()},
+                                       b.getF16Type())});
+  if (getTables() > 1)
+    components.push_back(
+        {"counts", RankedTensorType::get({groups}, b.getI8Type())});
+  return components;
+}
+
+/// Columns of a group that use the second table, at most.
+static constexpr int64_t kMostCount = 32;
+
+llvm::Error CodebookAttr::verifyContents(ArrayRef<ArrayRef<char>> data,
+                                         int64_t n, int64_t k) const {
+  if (getTables() == 1)
+    return llvm::Error::success();
+  Groups groups(getGroup(), k);
+  for (int64_t g = 0; g < groups.count(); ++g) {
+    int64_t most = std::min(kMostCount, groups.end(g) - groups.begin(g));
+    if (data[2][g] < 0 || data[2][g] > most)
+      return llvm::createStringError(
+          "has a group with " + std::to_string(data[2][g]) +
+          " columns of the second table, the most is " + std::to_string(most));
+  }
+  return llvm::Error::success();
+}
+
+bool CodebookAttr::hasIndependentRows() const { return true; }
+
+void CodebookAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
+                                  int64_t k, int64_t rowBegin, int64_t rowEnd,
+                                  float *out) const {
+  Groups groups(getGroup(), k);
+  int64_t codeBytes = numerics::packedRowBytes(k, getBits());
+  int64_t listed = getNumListed(), half = int64_t(1) << (getBits() - 1);
+  std::vector<uint8_t> codes(k);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
+    numerics::unpackCodes(getRowBytes(data[0], row, codeBytes), getBits(),
+                          codes);
+    for (int64_t g = 0; g < groups.count(); ++g)
+      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
+        bool table = getTables() > 1 && i - groups.begin(g) < data[2][g];
+        int64_t first =
+            ((row * groups.count() + g) * getTables() + table) * listed;
+        int64_t code = codes[i];
+        if (!getSymmetric())
+          out[i] = loadF16(data[1], first + code);
+        else if (code >= half)
+          out[i] = loadF16(data[1], first + code - half);
+        else
+          out[i] = -loadF16(data[1], first + half - 1 - code);
+      }
+  }
+}

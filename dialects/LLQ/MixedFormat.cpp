@@ -1,0 +1,91 @@
+//===- MixedFormat.cpp - Reference decode of #llq.mixed -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Groups.h"
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/BitPacking.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace llq;
+
+LogicalResult MixedAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                ArrayRef<int64_t> widths, int64_t rowBits,
+                                int64_t group) {
+  if (widths.empty() || widths.front() < 1 || widths.back() > 8 ||
+      !llvm::is_sorted(widths, std::less_equal<int64_t>()))
+    return emitError() << "mixed widths are 1 to 8, ascending, found ["
+                       << widths << "]";
+  if (rowBits < 1)
+    return emitError() << "mixed row_bits are above 0, found " << rowBits;
+  return verifyGroup(emitError, "mixed", group);
+}
+
+LogicalResult
+MixedAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError, int64_t n,
+                       int64_t k) const {
+  int64_t least = getWidths().front() * k, most = getWidths().back() * k;
+  if (getRowBits() < least || getRowBits() > most)
+    return emitError() << "mixed row_bits of " << k << " weights are " << least
+                       << " to " << most << ", found " << getRowBits();
+  return verifyElements(emitError, n, k);
+}
+
+SmallVector<WeightComponent> MixedAttr::getComponents(int64_t n,
+                                                      int64_t k) const {
+  Builder b(getContext());
+  int64_t groups = Groups(getGroup(), k).count();
+  auto make = [&](ArrayRef<int64_t> shape, Type type) {
+    return RankedTensorType::get(shape, type);
+  };
+  int64_t codeBytes = llvm::divideCeil(getRowBits(), 8);
+  return {{"codes", make({n, codeBytes}, b.getI8Type())},
+          {"scales", make({n, groups}, b.getF16Type())},
+          {"offsets", make({n, groups}, b.getF16Type())},
+          {"bits", make({groups}, b.getI8Type())}};
+}
+
+llvm::Error MixedAttr::verifyContents(ArrayRef<ArrayRef<char>> data, int64_t n,
+                                      int64_t k) const {
+  Groups groups(getGroup(), k);
+  int64_t bits = 0;
+  for (int64_t g = 0; g < groups.count(); ++g) {
+    int64_t width = data[3][g];
+    if (!llvm::is_contained(getWidths(), width))
+      return llvm::createStringError("has a group of " + std::to_string(width) +
+                                     " bits, which its format does not list");
+    bits += width * (groups.end(g) - groups.begin(g));
+  }
+  if (bits != getRowBits())
+    return llvm::createStringError("has groups of " + std::to_string(bits) +
+                                   " bits in a row, its format says " +
+                                   std::to_string(getRowBits()));
+  return llvm::Error::success();
+}
+
+bool MixedAttr::hasIndependentRows() const { return true; }
+
+void MixedAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
+                               int64_t k, int64_t rowBegin, int64_t rowEnd,
+                               float *out) const {
+  Groups groups(getGroup(), k);
+  int64_t codeBytes = llvm::divideCeil(getRowBits(), 8);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
+    auto codes = getRowBytes(data[0], row, codeBytes);
+    int64_t at = 0; // bit of the stream
+    for (int64_t g = 0; g < groups.count(); ++g) {
+      float scale = loadF16(data[1], row * groups.count() + g);
+      float offset = loadF16(data[2], row * groups.count() + g);
+      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
+        uint32_t code = 0;
+        for (int64_t bit = 0; bit < data[3][g]; ++bit, ++at)
+          code |= uint32_t(getBit(codes, at)) << bit;
+        out[i] = scale * float(code) + offset;
+      }
+    }
+  }
+}

@@ -1,0 +1,416 @@
+//===- GroupedDecoders.cpp - Recipes of planes, codebooks, mixed widths ---===//
+//
+// The integer kernels see each of these formats as a sum of products: of bit
+// planes, of bits of codes and their conjunctions, of codes and an offset. For
+// f32 activations each weight is put together from its bits.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Decoder.h"
+
+#include "llq/Codegen/CPU.h"
+#include "llq/Packing/GroupedLayouts.h"
+#include "llq/Packing/UniformLayout.h"
+
+using namespace mlir;
+using namespace llq;
+
+namespace {
+
+/// What the recipes share: units of whole blocks, arrays of f16 per unit.
+class GroupedDecoder : public CPUDecoder {
+public:
+  GroupedDecoder(const GroupedLayout &layout, int64_t bytesOfBlock) {
+    tileBytes = layout.tileBytes;
+    blocks = layout.blocks;
+    unitColumns = layout.unitColumns;
+    blocksOffset = layout.blocksOffset;
+    blockBytes = bytesOfBlock;
+    maxCode = 1;
+  }
+
+  SmallVector<Value> codes(KernelBuilder &, Value, Value, int64_t,
+                           int64_t) const override {
+    return {};
+  }
+  Value scale(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
+    return {};
+  }
+  Value zero(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
+    return {};
+  }
+
+protected:
+  /// Rows [row, row + rows) of array `index` of the `count` arrays of a unit,
+  /// which begin at `offset` of the tile.
+  static Value loadRows(KernelBuilder &b, Value tile, Value unit,
+                        int64_t offset, int64_t count, int64_t index,
+                        int64_t row, int64_t rows) {
+    Value pointer = b.advance(tile, b.mul(unit, count * kTileRows * 2));
+    return b.loadAsF32(rows, b.getF16Type(), pointer,
+                       offset + (index * kTileRows + row) * 2);
+  }
+
+  Value getUnit(KernelBuilder &b, Value block) const {
+    return b.div(block, unitColumns / kBlockColumns);
+  }
+  Value getBlock(KernelBuilder &b, Value tile, Value block) const {
+    return b.advance(tile, b.mul(block, blockBytes));
+  }
+
+  /// Plane `index` of one bit of a block, all rows, as 32-bit words by row.
+  Value loadPlane(KernelBuilder &b, Value block, int64_t index) const {
+    return b.load(b.i32x(kTileRows), block, blocksOffset + index * 64);
+  }
+  /// Whether column c of a block has its bit set in such a plane.
+  static Value testBit(KernelBuilder &b, Value plane, int64_t c) {
+    int64_t bit = c % 4 * 8 + c / 4;
+    VectorType type = b.i32x(kTileRows);
+    Value masked = arith::AndIOp::create(
+        b, plane, b.splat(type, int64_t(int32_t(uint32_t(1) << bit))));
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
+                                 b.splat(type, int64_t(0)));
+  }
+  SmallVector<Value> loadBits(KernelBuilder &b, Value block, int64_t index,
+                              int64_t firstByte, int64_t bytes) const {
+    return loadPlanes(b, block, blocksOffset + index * 64, {1}, firstByte,
+                      bytes);
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// #llq.planes
+//===----------------------------------------------------------------------===//
+
+class PlanesDecoder : public GroupedDecoder {
+public:
+  PlanesDecoder(PlanesAttr format, const PlanesLayout &layout)
+      : GroupedDecoder(layout, layout.blockBytes), format(format),
+        layout(layout) {
+    terms = format.getCount();
+  }
+
+  SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
+                            ArrayRef<Value>) const override {
+    Value unit = getUnit(b, block), here = getBlock(b, tile, block);
+    VectorType floats = b.f32x(kTileRows);
+    Value base = offset(b, tile, unit, 0, kTileRows);
+    if (!base)
+      base = b.splat(floats, 0.0);
+    SmallVector<Value> result(kBlockColumns, base);
+    for (int64_t p = 0; p < terms; ++p) {
+      Value plane = loadPlane(b, here, p);
+      Value scale = coefficient(b, tile, unit, p, 0, kTileRows);
+      for (auto [c, value] : llvm::enumerate(result))
+        value = arith::SelectOp::create(b, testBit(b, plane, c),
+                                        b.addf(value, scale), value);
+    }
+    return result;
+  }
+
+  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
+                                           Value block, Value, bool,
+                                           int64_t firstByte,
+                                           int64_t bytes) const override {
+    SmallVector<SmallVector<Value>> result;
+    for (int64_t p = 0; p < terms; ++p)
+      result.push_back(
+          loadBits(b, getBlock(b, tile, block), p, firstByte, bytes));
+    return result;
+  }
+  Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t term,
+                    int64_t row, int64_t rows) const override {
+    return loadRows(b, tile, unit, 0, terms, term, row, rows);
+  }
+  Value offset(KernelBuilder &b, Value tile, Value unit, int64_t row,
+               int64_t rows) const override {
+    if (!format.getOffset())
+      return {};
+    return loadRows(b, tile, unit, layout.offsetsOffset, 1, 0, row, rows);
+  }
+
+private:
+  PlanesAttr format;
+  PlanesLayout layout;
+};
+
+//===----------------------------------------------------------------------===//
+// #llq.codebook
+//===----------------------------------------------------------------------===//
+
+/// With bits A (high) and B (low) of a code and levels L_AB, a table is
+///   L_00 + A (L_10 - L_00) + B (L_01 - L_00) + A B (L_11 - L_10 - L_01 + L_00)
+/// where a symmetric one, L_11 = -L_00 and L_10 = -L_01, has no last term. The
+/// second table's columns are taken from the terms of the first and have terms
+/// of their own: those with bits, and one for the columns themselves.
+class CodebookDecoder : public GroupedDecoder {
+public:
+  CodebookDecoder(CodebookAttr format, const CodebookLayout &layout)
+      : GroupedDecoder(layout, layout.blockBytes), format(format),
+        layout(layout) {
+    products = format.getBits() == 1 ? 1 : format.getSymmetric() ? 2 : 3;
+    hasFirstBlock = format.getTables() > 1;
+    terms = hasFirstBlock ? 2 * products + 1 : products;
+  }
+
+  SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
+                            ArrayRef<Value>) const override {
+    Value unit = getUnit(b, block), here = getBlock(b, tile, block);
+    auto getLevels = [&](int64_t table) {
+      SmallVector<Value> levels;
+      for (int64_t code = 0; code < (1 << format.getBits()); ++code)
+        levels.push_back(level(b, tile, unit, table, code, 0, kTileRows));
+      return levels;
+    };
+    SmallVector<Value> first = getLevels(0), second;
+    Value count;
+    if (hasFirstBlock) {
+      second = getLevels(1);
+      Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
+      Value isFirst =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, inUnit, b.i64(0));
+      count = arith::SelectOp::create(b, isFirst, getCount(b, tile, unit),
+                                      b.i64(0));
+    }
+    SmallVector<Value> planes;
+    for (int64_t bit = 0; bit < format.getBits(); ++bit)
+      planes.push_back(loadPlane(b, here, bit));
+    SmallVector<Value> result;
+    for (int64_t c = 0; c < kBlockColumns; ++c) {
+      SmallVector<Value> levels = first;
+      if (count) {
+        Value inSecond = arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                                               b.i64(c), count);
+        for (auto [level, other] : llvm::zip_equal(levels, second))
+          level = arith::SelectOp::create(b, inSecond, other, level);
+      }
+      // Halves the levels bit by bit.
+      for (Value plane : planes) {
+        Value isSet = testBit(b, plane, c);
+        for (size_t i = 0; i < levels.size() / 2; ++i)
+          levels[i] = arith::SelectOp::create(b, isSet, levels[2 * i + 1],
+                                              levels[2 * i]);
+        levels.truncate(levels.size() / 2);
+      }
+      result.push_back(levels.front());
+    }
+    return result;
+  }
+
+  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
+                                           Value block, Value unit, bool first,
+                                           int64_t firstByte,
+                                           int64_t bytes) const override {
+    Value here = getBlock(b, tile, block);
+    SmallVector<SmallVector<Value>> result;
+    for (int64_t bit = 0; bit < format.getBits(); ++bit)
+      result.push_back(loadBits(b, here, bit, firstByte, bytes));
+    if (products == 3)
+      result.push_back(conjunction(b, result[0], result[1]));
+    if (!hasFirstBlock)
+      return result;
+    result.resize(terms);
+    if (!first)
+      return result;
+    SmallVector<Value> masks = getMasks(b, tile, unit, bytes);
+    for (int64_t p = 0; p < products; ++p) {
+      result[products + 1 + p] = conjunction(b, result[p], masks);
+      for (auto [code, other] :
+           llvm::zip_equal(result[p], result[products + 1 + p]))
+        code = arith::XOrIOp::create(b, code, other);
+    }
+    Value ones = b.splat(b.i8x(bytes), int64_t(1));
+    result[products] = conjunction(b, SmallVector<Value>(8, ones), masks);
+    return result;
+  }
+
+  Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t term,
+                    int64_t row, int64_t rows) const override {
+    auto at = [&](int64_t table, int64_t code) {
+      return level(b, tile, unit, table, code, row, rows);
+    };
+    if (term == products)
+      return b.subf(at(1, 0), at(0, 0));
+    int64_t table = term > products;
+    switch (table ? term - products - 1 : term) {
+    case 0:
+      return b.subf(at(table, 1), at(table, 0));
+    case 1:
+      return b.subf(at(table, 2), at(table, 0));
+    default:
+      return b.addf(b.subf(at(table, 3), at(table, 2)),
+                    b.subf(at(table, 0), at(table, 1)));
+    }
+  }
+  Value offset(KernelBuilder &b, Value tile, Value unit, int64_t row,
+               int64_t rows) const override {
+    return level(b, tile, unit, 0, 0, row, rows);
+  }
+
+private:
+  /// What `code` stands for.
+  Value level(KernelBuilder &b, Value tile, Value unit, int64_t table,
+              int64_t code, int64_t row, int64_t rows) const {
+    int64_t listed = format.getNumListed(), half = 1 << (format.getBits() - 1);
+    int64_t index = !format.getSymmetric() ? code
+                    : code >= half         ? code - half
+                                           : half - 1 - code;
+    Value value = loadRows(b, tile, unit, 0, layout.listed,
+                           table * listed + index, row, rows);
+    if (format.getSymmetric() && code < half)
+      return arith::NegFOp::create(b, value);
+    return value;
+  }
+
+  Value getCount(KernelBuilder &b, Value tile, Value unit) const {
+    Value byte =
+        b.load(b.getI8Type(), b.advance(tile, unit), layout.countsOffset);
+    return arith::ExtUIOp::create(b, b.getI64Type(), byte);
+  }
+
+  /// For each step of four columns, ones in the bytes of the second table's.
+  SmallVector<Value> getMasks(KernelBuilder &b, Value tile, Value unit,
+                              int64_t bytes) const {
+    Value count = getCount(b, tile, unit);
+    SmallVector<Value> masks;
+    for (int64_t step = 0; step < 8; ++step) {
+      Value left =
+          arith::MaxSIOp::create(b, b.sub(count, b.i64(4 * step)), b.i64(0));
+      Value bits = b.mul(b.min(left, b.i64(4)), 8);
+      Value ones = b.sub(arith::ShLIOp::create(b, b.i64(1), bits), b.i64(1));
+      Value word = arith::TruncIOp::create(b, b.getI32Type(), ones);
+      masks.push_back(vector::BitCastOp::create(
+          b, b.i8x(bytes), b.broadcast(b.i32x(bytes / 4), word)));
+    }
+    return masks;
+  }
+
+  static SmallVector<Value> conjunction(KernelBuilder &b, ArrayRef<Value> left,
+                                        ArrayRef<Value> right) {
+    SmallVector<Value> result;
+    for (auto [l, r] : llvm::zip_equal(left, right))
+      result.push_back(arith::AndIOp::create(b, l, r));
+    return result;
+  }
+
+  CodebookAttr format;
+  CodebookLayout layout;
+  int64_t products; ///< terms of one table
+};
+
+//===----------------------------------------------------------------------===//
+// #llq.mixed
+//===----------------------------------------------------------------------===//
+
+/// Units of one width. Only what is common to all widths if `width` is 0.
+class MixedDecoder : public GroupedDecoder {
+public:
+  MixedDecoder(MixedAttr format, const MixedLayout &layout, int64_t width)
+      : GroupedDecoder(layout, width * 64), format(format), layout(layout),
+        width(width) {
+    terms = 1;
+    variants = width ? 0 : format.getWidths().size();
+    maxCode = (1 << (width ? width : format.getWidths().back())) - 1;
+  }
+
+  SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
+                            ArrayRef<Value>) const override {
+    Value unit = getUnit(b, block);
+    Value scale = coefficient(b, tile, unit, 0, 0, kTileRows);
+    Value base = offset(b, tile, unit, 0, kTileRows);
+    SmallVector<Value> codes =
+        getTerms(b, tile, block, unit, false, 0, 64).front();
+    SmallVector<Value> result;
+    VectorType words = b.i32x(kTileRows), floats = b.f32x(kTileRows);
+    for (Value bytes : codes) {
+      Value word = vector::BitCastOp::create(b, words, bytes);
+      for (int64_t j = 0; j < 4; ++j) {
+        Value code = word;
+        if (j > 0)
+          code = arith::ShRUIOp::create(b, code, b.splat(words, 8 * j));
+        if (j < 3)
+          code = arith::AndIOp::create(b, code, b.splat(words, int64_t(255)));
+        // Not fused: the reference rounds the product.
+        Value product = b.mulf(arith::SIToFPOp::create(b, floats, code), scale);
+        result.push_back(b.addf(product, base));
+      }
+    }
+    return result;
+  }
+
+  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
+                                           Value block, Value unit, bool,
+                                           int64_t firstByte,
+                                           int64_t bytes) const override {
+    Value place = arith::ShRUIOp::create(b, getHeader(b, tile, unit), b.i64(8));
+    Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
+    Value pointer =
+        b.advance(b.advance(tile, b.mul(place, 64)), b.mul(inUnit, blockBytes));
+    return {loadPlanes(b, pointer, 0, UniformLayout::getPlanes(width),
+                       firstByte, bytes)};
+  }
+  Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t,
+                    int64_t row, int64_t rows) const override {
+    return loadRows(b, tile, unit, 0, 1, 0, row, rows);
+  }
+  Value offset(KernelBuilder &b, Value tile, Value unit, int64_t row,
+               int64_t rows) const override {
+    return loadRows(b, tile, unit, layout.offsetsOffset, 1, 0, row, rows);
+  }
+
+  Value variant(KernelBuilder &b, Value tile, Value unit) const override {
+    return arith::AndIOp::create(b, getHeader(b, tile, unit), b.i64(255));
+  }
+  std::unique_ptr<CPUDecoder> createVariant(int64_t index) const override {
+    return std::make_unique<MixedDecoder>(format, layout,
+                                          format.getWidths()[index]);
+  }
+
+private:
+  Value getHeader(KernelBuilder &b, Value tile, Value unit) const {
+    Value header = b.load(b.getI32Type(), b.advance(tile, b.mul(unit, 4)),
+                          layout.headersOffset);
+    return arith::ExtUIOp::create(b, b.getI64Type(), header);
+  }
+
+  MixedAttr format;
+  MixedLayout layout;
+  int64_t width;
+};
+
+struct PlanesCPUDecode
+    : CPUDecodeInterface::ExternalModel<PlanesCPUDecode, PlanesAttr> {
+  std::unique_ptr<CPUDecoder> createDecoder(Attribute attr, int64_t k) const {
+    auto format = cast<PlanesAttr>(attr);
+    return std::make_unique<PlanesDecoder>(format, PlanesLayout(format, k));
+  }
+};
+
+struct CodebookCPUDecode
+    : CPUDecodeInterface::ExternalModel<CodebookCPUDecode, CodebookAttr> {
+  std::unique_ptr<CPUDecoder> createDecoder(Attribute attr, int64_t k) const {
+    auto format = cast<CodebookAttr>(attr);
+    return std::make_unique<CodebookDecoder>(format, CodebookLayout(format, k));
+  }
+};
+
+struct MixedCPUDecode
+    : CPUDecodeInterface::ExternalModel<MixedCPUDecode, MixedAttr> {
+  std::unique_ptr<CPUDecoder> createDecoder(Attribute attr, int64_t k) const {
+    auto format = cast<MixedAttr>(attr);
+    return std::make_unique<MixedDecoder>(format, MixedLayout(format, k),
+                                          /*width=*/0);
+  }
+};
+
+} // namespace
+
+void llq::registerGroupedCPUDecoders(DialectRegistry &registry) {
+  registry.addExtension(+[](MLIRContext *context, LLQDialect *) {
+    PlanesAttr::attachInterface<PlanesCPUDecode>(*context);
+    CodebookAttr::attachInterface<CodebookCPUDecode>(*context);
+    MixedAttr::attachInterface<MixedCPUDecode>(*context);
+  });
+}
