@@ -184,7 +184,8 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
       blockStart = calibrator.getState();
     inputsKey = calibrator.getKey().str();
     if (failed(quantizeSite(site, [&] {
-          return getInputStatistics(calibrator, {calibration.secondMoment, 0,
+          return getInputStatistics(calibrator, {calibration.secondMoment,
+                                                 calibration.sampleTokens,
                                                  calibration.firstTokenShare});
         })))
       return failure();

@@ -11,8 +11,8 @@
 #include "GPTQ.h"
 
 #include "llq/Calibration/Calibrator.h"
+#include "llq/Quantize/CompensatedMethod.h"
 #include "llq/Quantize/UniformWeight.h"
-#include "llq/Support/ParallelFor.h"
 
 #include <cmath>
 
@@ -28,45 +28,28 @@ namespace {
 /// Rows that are rounded at once: a few megabytes of a wide layer.
 constexpr int64_t kRows = 512;
 
-class GPTQ {
+class GPTQ : public CompensatedMethod {
 public:
-  GPTQ(numerics::GPTQOptions options, ThreadPool &pool)
-      : options(options), pool(pool) {}
+  explicit GPTQ(const numerics::GPTQOptions &options) : options(options) {}
 
-  FailureOr<QuantizedWeight> operator()(const LinearLayer &layer);
+  WeightFormatInterface getFormat(const LinearLayer &layer) const override {
+    return getUniformFormat(layer.getContext(), layer.getGrid());
+  }
+  bool quantizesHead() const override { return true; }
+  bool permutesInputs(const LinearLayer &layer) const override {
+    return options.isStoredPermuted(layer.getColumns());
+  }
+  FailureOr<QuantizedWeight> quantize(const LinearLayer &layer,
+                                      const numerics::GPTQFactor &factor,
+                                      ThreadPool &pool) override;
 
 private:
-  /// The factor of the layer's inputs, kept for layers that read the same.
-  const numerics::GPTQFactor *getFactor(const LinearLayer &layer);
-  LogicalResult quantize(const LinearLayer &layer,
-                         const numerics::GPTQFactor &factor,
-                         QuantizedWeight &result);
-  FailureOr<QuantizedWeight> round(const LinearLayer &layer);
+  LogicalResult quantizeRows(const LinearLayer &layer,
+                             const numerics::GPTQFactor &factor,
+                             QuantizedWeight &result, ThreadPool &pool);
 
   numerics::GPTQOptions options;
-  ThreadPool &pool;
-  std::optional<numerics::GPTQFactor> factor;
-  /// Held, so that no other statistics can be in its place.
-  std::shared_ptr<const InputStatistics> factorOf;
 };
-
-const numerics::GPTQFactor *GPTQ::getFactor(const LinearLayer &layer) {
-  std::shared_ptr<const InputStatistics> statistics = layer.getStatistics();
-  if (factor && factorOf == statistics)
-    return &*factor;
-  factor.reset();
-  factorOf = statistics;
-  if (statistics->secondMoment.empty()) {
-    layer.emitError() << "has no second moment of its inputs, gptq needs one";
-    return nullptr;
-  }
-  factor = numerics::GPTQFactor::create(statistics->secondMoment,
-                                        layer.getColumns(), options, pool);
-  if (factor)
-    return &*factor;
-  layer.emitError() << "has inputs whose second moment cannot be factorized";
-  return nullptr;
-}
 
 void decode(UniformBlock &block, int64_t rows, int64_t columns,
             const numerics::UniformGridOptions &grid,
@@ -76,9 +59,9 @@ void decode(UniformBlock &block, int64_t rows, int64_t columns,
                            grid, weights.data());
 }
 
-LogicalResult GPTQ::quantize(const LinearLayer &layer,
-                             const numerics::GPTQFactor &factor,
-                             QuantizedWeight &result) {
+LogicalResult GPTQ::quantizeRows(const LinearLayer &layer,
+                                 const numerics::GPTQFactor &factor,
+                                 QuantizedWeight &result, ThreadPool &pool) {
   const numerics::UniformGridOptions &grid = layer.getGrid();
   int64_t columns = layer.getColumns();
   numerics::CompensatedLoss loss;
@@ -115,45 +98,20 @@ LogicalResult GPTQ::quantize(const LinearLayer &layer,
   result.error = error;
   double count = double(layer.getRows()) * double(columns);
   result.figures = {{"objective_rtn", nearest / count},
-                    {"objective", loss.outputError / count},
-                    {"damp", factor.damp()}};
-  if (size_t dead = factor.deadColumns().size())
-    result.figures.push_back({"dead_channels", double(dead)});
+                    {"objective", loss.outputError / count}};
   return success();
 }
 
-/// A layer without statistics: a table, or one of a dry run.
-FailureOr<QuantizedWeight> GPTQ::round(const LinearLayer &layer) {
-  FailureOr<QuantizedWeight> result = roundToNearest(layer);
-  int64_t columns = layer.getColumns();
-  if (failed(result) || !layer.isSketch() || !options.isStoredPermuted(columns))
-    return result;
-  // Any order but the identity takes the room that the one of the inputs will.
-  for (int64_t j = 0; j < columns; ++j)
-    result->inputOrder.push_back(int32_t((j + 1) % columns));
-  return result;
-}
-
-FailureOr<QuantizedWeight> GPTQ::operator()(const LinearLayer &layer) {
-  if (!layer.getStatistics())
-    return round(layer);
-  const numerics::GPTQFactor *found = getFactor(layer);
-  if (!found)
-    return failure();
-  // Samples that tell nothing about any channel leave no reason for zeros.
-  if (int64_t(found->deadColumns().size()) == layer.getColumns()) {
-    FailureOr<QuantizedWeight> result = roundToNearest(layer);
-    if (succeeded(result))
-      result->figures = {{"dead_channels", double(layer.getColumns())}};
-    return result;
-  }
-  FailureOr<QuantizedWeight> result = QuantizedWeight::create(
-      layer, getUniformFormat(layer.getContext(), layer.getGrid()));
+FailureOr<QuantizedWeight> GPTQ::quantize(const LinearLayer &layer,
+                                          const numerics::GPTQFactor &factor,
+                                          ThreadPool &pool) {
+  FailureOr<QuantizedWeight> result =
+      QuantizedWeight::create(layer, getFormat(layer));
   if (failed(result))
     return failure();
-  if (options.isStoredPermuted(layer.getColumns()))
-    llvm::append_range(result->inputOrder, found->permutation());
-  if (failed(quantize(layer, *found, *result)))
+  if (permutesInputs(layer))
+    llvm::append_range(result->inputOrder, factor.permutation());
+  if (failed(quantizeRows(layer, factor, *result, pool)))
     return failure();
   return result;
 }
@@ -170,32 +128,16 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
     FailureOr<WeightOptions> weights = getWeightOptions(*this, module);
     if (failed(weights))
       return signalPassFailure();
-    double share = damp;
-    if (!(share >= 0 && share <= 1)) {
-      emitError(module.getLoc(), "llq-quantize-gptq: damp is 0 to 1, found ")
-          << share;
+    FailureOr<CompensationOptions> compensation =
+        getCompensationOptions(*this, module, *weights);
+    if (failed(compensation))
       return signalPassFailure();
-    }
-    double firsts = firstTokenShare;
-    if (!(firsts >= 0 && firsts < 1)) {
-      emitError(module.getLoc(), "llq-quantize-gptq: first-token-share is 0 to "
-                                 "below 1, found ")
-          << firsts;
-      return signalPassFailure();
-    }
-    numerics::GPTQOptions options;
-    options.groupSize = weights->grid.groupSize;
-    options.order = actOrder ? numerics::GPTQOrder::Activation : order;
-    options.staticGroups = staticGroups;
-    options.damp = share;
-    options.blockSize = blockSize;
-    ThreadPool pool(module.getContext()->getNumThreads());
-    GPTQ gptq(options, pool);
-    CalibrationOptions calibration;
-    calibration.inputs = inputs;
-    calibration.trueSequential = trueSequential;
-    calibration.firstTokenShare = firstTokenShare;
-    if (failed(quantizeCalibratedLayers(module, *weights, calibration, gptq)))
+    compensation->factor.order =
+        actOrder ? numerics::GPTQOrder::Activation : order;
+    compensation->factor.staticGroups = staticGroups;
+    GPTQ gptq(compensation->factor);
+    if (failed(
+            quantizeCompensatedLayers(module, *weights, *compensation, gptq)))
       signalPassFailure();
   }
 };

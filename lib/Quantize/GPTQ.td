@@ -40,9 +40,7 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
     `method` of a layer records the objective per weight before and after
     (`objective_rtn`, `objective`): its value for rounding to nearest and for this.
   }];
-  let options = weightOptions # calibrationOptions # [
-    Option<"damp", "damp", "double", "0.01",
-      "Share of the mean of H's diagonal that is added to it">,
+  let options = weightOptions # compensationOptions # [
     Option<"order", "order", "::llq::numerics::GPTQOrder",
       "::llq::numerics::GPTQOrder::Natural", "Order of the columns",
       [{::llvm::cl::values(
@@ -56,9 +54,5 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
       "true is order=activation">,
     Option<"staticGroups", "static-groups", "bool", "false",
       "Take the grids of groups from the weights as they were given">,
-    Option<"firstTokenShare", "first-token-share", "double", "0.03",
-      "Least share of the samples' first tokens in H; 0 weighs all tokens alike">,
-    Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "256",
-      "Columns between two updates of the rest">,
   ];
 }

@@ -125,6 +125,9 @@ public:
 
   /// E.g. `layers.3.self_attn.q_proj`.
   llvm::StringRef getName() const { return name; }
+  /// Whether it is the embedding table or the head, which have bits of their
+  /// own.
+  bool isTable() const { return name == kEmbeddingName || name == kHeadName; }
   /// Output features N and input features K of `w[N,K]`.
   int64_t getRows() const { return type.getDimSize(0); }
   int64_t getColumns() const { return type.getDimSize(1); }
@@ -247,6 +250,8 @@ struct CalibrationOptions {
   bool trueSequential = true;
   /// Least share of the first tokens of all samples in the second moment.
   double firstTokenShare = 0;
+  /// The inputs themselves of about so many tokens.
+  int64_t sampleTokens = 0;
 };
 
 /// The same as quantizeLayers for methods that need statistics of each layer's

@@ -82,6 +82,17 @@ class QuantPass<string method>
       "Quantized inputs come out of the quantized layers of the layer's own decoder block too">,
   ];
 
+  /// What a method that compensates errors looks at besides
+  /// (llq/Quantize/CompensatedMethod.h).
+  list<Option> compensationOptions = calibrationOptions # [
+    Option<"damp", "damp", "double", "0.01",
+      "Share of the mean of H's diagonal that is added to it">,
+    Option<"firstTokenShare", "first-token-share", "double", "0.03",
+      "Least share of the samples' first tokens in H; 0 weighs all tokens alike">,
+    Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "256",
+      "Columns between two updates of the rest">,
+  ];
+
   list<Option> weightOptions = gridOptions # layerOptions;
   let options = weightOptions;
 }

@@ -1,0 +1,149 @@
+//===- SliMLLM.cpp - Groups of different widths ---------------------------===//
+//
+// Huang et al., "SliM-LLM: Salience-Driven Mixed-Precision Quantization for
+// Large Language Models", arXiv 2405.14917. The arithmetic is in
+// llq/Numerics/GroupWidths.h and llq/Numerics/MixedPrecision.h.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "SliMLLM.h"
+
+#include "llq/Calibration/Calibrator.h"
+#include "llq/Numerics/MixedPrecision.h"
+#include "llq/Quantize/CompensatedMethod.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace llq {
+#define GEN_PASS_DECL_QUANTIZESLIMLLMPASS
+#define GEN_PASS_DEF_QUANTIZESLIMLLMPASS
+#include "lib/Quantize/SliMLLM.h.inc"
+
+namespace {
+
+/// Appends the codes of a row, those of group g in widths[g] bits, to the bit
+/// stream `out` of zeros.
+void packRow(ArrayRef<uint8_t> codes, ArrayRef<uint8_t> widths,
+             int64_t groupLength, char *out) {
+  int64_t bit = 0;
+  for (auto [j, code] : llvm::enumerate(codes))
+    for (int64_t i = 0; i < widths[j / groupLength]; ++i, ++bit)
+      out[bit / 8] |= char(((code >> i) & 1) << (bit % 8));
+}
+
+class MixedPrecision : public CompensatedMethod {
+public:
+  MixedPrecision(const numerics::GroupWidthOptions &widths,
+                 const numerics::MixedPrecisionOptions &options)
+      : widthOptions(widths), options(options) {}
+
+  WeightFormatInterface getFormat(const LinearLayer &layer) const override {
+    SmallVector<int64_t> widths;
+    int64_t bits = widthOptions.bits;
+    for (int64_t width = bits - 1; width <= bits + 1; ++width)
+      widths.push_back(width);
+    return MixedAttr::get(layer.getContext(), widths, bits * layer.getColumns(),
+                          widthOptions.groupSize);
+  }
+  FailureOr<QuantizedWeight> quantize(const LinearLayer &layer,
+                                      const numerics::GPTQFactor &factor,
+                                      ThreadPool &pool) override;
+
+private:
+  numerics::GroupWidthOptions widthOptions;
+  numerics::MixedPrecisionOptions options;
+};
+
+} // namespace
+
+FailureOr<QuantizedWeight>
+MixedPrecision::quantize(const LinearLayer &layer,
+                         const numerics::GPTQFactor &factor, ThreadPool &pool) {
+  FailureOr<QuantizedWeight> result =
+      QuantizedWeight::create(layer, getFormat(layer));
+  FailureOr<std::vector<float>> weights = readWeights(layer);
+  if (failed(result) || failed(weights))
+    return failure();
+  int64_t rows = layer.getRows(), columns = layer.getColumns();
+  numerics::GroupWidths chosen = numerics::chooseGroupWidths(
+      weights->data(), rows, columns, layer.getStatistics()->inputs,
+      numerics::groupSalience(weights->data(), rows, factor, pool),
+      widthOptions, pool);
+
+  int64_t groups = chosen.widths.size();
+  std::vector<uint8_t> codes(rows * columns);
+  std::vector<float> scales(rows * groups), offsets(rows * groups);
+  numerics::CompensatedLoss loss;
+  if (numerics::quantizeMixed(
+          weights->data(), rows, factor, chosen.widths, options,
+          {codes.data(), scales.data(), offsets.data()}, loss, pool))
+    llvm_unreachable("a layer's weights are finite");
+  if (!std::isfinite(loss.outputError))
+    return layer.emitError() << "overflows when errors are compensated, give "
+                                "more samples or a larger damp";
+
+  MutableArrayRef<char> stream = result->getData(0);
+  int64_t rowBytes = stream.size() / rows;
+  int64_t length = widthOptions.groupSize ? widthOptions.groupSize : columns;
+  for (int64_t r = 0; r < rows; ++r)
+    packRow(ArrayRef(codes).slice(r * columns, columns), chosen.widths, length,
+            stream.data() + r * rowBytes);
+  storeHalves(scales, *result, 1);
+  storeHalves(offsets, *result, 2);
+  llvm::copy(chosen.widths, result->getData(3).data());
+
+  double count = double(rows) * double(columns);
+  result->figures = {
+      {"objective", loss.outputError / count},
+      {"moved_groups", double(chosen.moved)},
+      {"cost_alike", chosen.costs.empty() ? 0 : chosen.costs.front()},
+      {"cost", chosen.costs.empty() ? 0 : chosen.costs[chosen.moved]}};
+  return result;
+}
+
+namespace {
+struct QuantizeSliMLLMPass
+    : impl::QuantizeSliMLLMPassBase<QuantizeSliMLLMPass> {
+  using Base::Base;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registerCalibrationDialects(registry);
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<WeightOptions> weights = getGroupOptions(*this, module);
+    if (failed(weights))
+      return signalPassFailure();
+    FailureOr<CompensationOptions> compensation =
+        getCompensationOptions(*this, module, *weights);
+    if (failed(compensation))
+      return signalPassFailure();
+    double weight = salientWeight, most = deviations;
+    if (!(weight > 0 && std::isfinite(weight) && std::isfinite(most))) {
+      emitError(module.getLoc(),
+                "llq-quantize-slimllm: salient-weight is above "
+                "0 and deviations a number, found ")
+          << weight << " and " << most;
+      return signalPassFailure();
+    }
+    compensation->calibration.sampleTokens = sampleTokens;
+    numerics::GroupWidthOptions widths;
+    widths.bits = weights->grid.bits;
+    widths.groupSize = weights->grid.groupSize;
+    widths.cost = cost;
+    numerics::MixedPrecisionOptions options;
+    options.salientWeight = weight;
+    options.salientDeviations = most;
+    MixedPrecision method(widths, options);
+    if (failed(
+            quantizeCompensatedLayers(module, *weights, *compensation, method)))
+      signalPassFailure();
+  }
+};
+} // namespace
+} // namespace llq
