@@ -32,9 +32,9 @@ using namespace llq::numerics;
 
 /// Rows that are refitted together.
 static constexpr int64_t kStrip = 128;
-/// Groups that are solved for together: as many as the widest layers have, and
-/// 32 MB of normal matrices in a strip.
-static constexpr int64_t kPanelGroups = 128;
+/// Groups that are solved for together. All of a row at once gain 0.5 % more,
+/// of 4 % of the loss, and take half as much time again.
+static constexpr int64_t kPanelGroups = 16;
 /// Columns of a tile of H, and of a product with it.
 static constexpr int64_t kTile = 256, kChunk = 512;
 
@@ -91,7 +91,8 @@ struct Metric {
 class RefitStrip {
 public:
   RefitStrip(const Metric &metric, ScaleType type, const float *weights,
-             const uint8_t *codes, float *scales, int64_t rows);
+             const uint8_t *codes, float *scales, int64_t rows,
+             ThreadPool &pool);
 
   /// Refits the scales of all groups. Returns by how much the loss has fallen.
   double refit();
@@ -121,6 +122,7 @@ private:
   const ScaleType type;
   float *scales; ///< [rows, groupCount, 2]
   const int64_t rows;
+  ThreadPool &pool;
   std::vector<float> parts; ///< [3, kStrip, columns]
   // Of the panel, groups [panelBegin, panelEnd):
   int64_t panelBegin = 0, panelEnd = 0;
@@ -133,8 +135,8 @@ private:
 
 RefitStrip::RefitStrip(const Metric &metric, ScaleType type,
                        const float *weights, const uint8_t *codes,
-                       float *scales, int64_t rows)
-    : metric(metric), type(type), scales(scales), rows(rows),
+                       float *scales, int64_t rows, ThreadPool &pool)
+    : metric(metric), type(type), scales(scales), rows(rows), pool(pool),
       parts(3 * kStrip * metric.columns), product(3 * kStrip * kChunk) {
   for (int64_t r = 0; r != rows; ++r)
     for (int64_t j = 0; j != metric.columns; ++j) {
@@ -255,8 +257,7 @@ double RefitStrip::solveRow(int64_t row) {
   }
 
   // V V^T x = side.
-  ThreadPool alone(1);
-  if (!factorUpper(matrix.data(), n, alone))
+  if (!factorUpper(matrix.data(), n, pool))
     return 0;
   for (int64_t i = n - 1; i >= 0; --i)
     side[i] = (side[i] -
@@ -325,7 +326,7 @@ double llq::numerics::refitDualScales(const float *weights, int64_t rows,
     RefitStrip strip(metric, options.scaleType, weights + first * columns,
                      result.codes + first * columns,
                      result.scales + 2 * first * metric.groupCount,
-                     last - first);
+                     last - first, pool);
     gains[first / kStrip] = strip.refit();
   });
   return std::accumulate(gains.begin(), gains.end(), 0.0);

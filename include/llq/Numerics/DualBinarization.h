@@ -114,8 +114,9 @@ quantizeDualBinary(const float *weights, int64_t rows, const GPTQFactor &factor,
 /// the other, stays. Weights of columns without inputs, H_jj = 0, count as 0.
 /// Returns by how much the sum over rows has fallen.
 ///
-/// The groups of a row are solved for together, up to 128 of them at a time,
-/// the last ones first. Takes 5 rows K^2 operations while there are no more.
+/// The groups of a row are solved for 16 at a time, the last ones first; with
+/// no more the result is the least there is. Takes somewhat more than 2 rows
+/// K^2 operations.
 double refitDualScales(const float *weights, int64_t rows, int64_t columns,
                        std::span<const float> secondMoment, double lambda,
                        const DualBinaryOptions &options,
