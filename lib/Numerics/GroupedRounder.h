@@ -14,10 +14,8 @@
 #include "llq/Numerics/Compensation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -110,18 +108,6 @@ private:
   std::vector<uint8_t> codes; ///< of the present block, [columns, kStripRows]
   int64_t present = 0, nextPosition = 0;
 };
-
-/// The first of weights[rows, columns] that is not finite.
-inline std::optional<NonFiniteWeight>
-findNonFinite(const float *weights, int64_t rows, int64_t columns) {
-  const float *end = weights + rows * columns;
-  const float *bad =
-      std::find_if(weights, end, [](float v) { return !std::isfinite(v); });
-  if (bad == end)
-    return std::nullopt;
-  return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
-                         *bad};
-}
 
 /// Rounds finite weights[rows, K] with the grids that makeGrids(first, last)
 /// returns for the rows [first, last) of each strip.
