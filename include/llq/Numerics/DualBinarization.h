@@ -12,8 +12,8 @@
 // The authors published no code and train the scales. Here they are found per
 // group from the weights (fitDualScales), or from the values that the
 // compensated loop hands on (quantizeDualBinary with a factor), and then fit
-// once more to what planes are by then, all groups together and measured at the
-// layer's output (refitDualScales). For training there is dualScaleGradient.
+// once more, at the layer's output, to what planes are by then
+// (refitDualScales). For training there is dualScaleGradient.
 //
 // Departures from the splitting rule of the paper, which holds for
 // alpha1 > 0 > alpha2 and alpha1 + alpha2 > 0: a weight goes to the nearest of
