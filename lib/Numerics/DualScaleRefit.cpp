@@ -31,10 +31,11 @@ using namespace llq;
 using namespace llq::numerics;
 
 /// Rows that are refitted together.
-static constexpr int64_t kStrip = 128;
-/// Groups that are solved for together: as many as the widest layers have, and
-/// 32 MB of normal matrices in a strip.
-static constexpr int64_t kPanelGroups = 128;
+static constexpr int64_t kStrip = 256;
+/// Groups that are solved for together. All of a row at once would take about
+/// a third more time and gain little: the loss falls by 3.91 instead of 3.90
+/// % where there are twice as many tokens as columns.
+static constexpr int64_t kPanelGroups = 16;
 /// Columns of a tile of H, and of a product with it.
 static constexpr int64_t kTile = 256, kChunk = 512;
 
@@ -91,7 +92,8 @@ struct Metric {
 class RefitStrip {
 public:
   RefitStrip(const Metric &metric, ScaleType type, const float *weights,
-             const uint8_t *codes, float *scales, int64_t rows);
+             const uint8_t *codes, float *scales, int64_t rows,
+             ThreadPool &pool);
 
   /// Refits the scales of all groups. Returns by how much the loss has fallen.
   double refit();
@@ -99,9 +101,11 @@ public:
 private:
   void beginPanel(int64_t firstGroup, int64_t endGroup);
   void addOutside();
-  void addTile(const Tile &tile, size_t first);
+  void addTile(size_t index);
   void addPair(const Tile &a, const Tile &b, const float *products);
-  double solveRow(int64_t row);
+  std::vector<double> bestChange(int64_t row);
+  double lossChange(int64_t row, const std::vector<double> &change);
+  double moveScales(int64_t row);
 
   int64_t unknowns() const { return 2 * (panelEnd - panelBegin); }
   int64_t columnOf(int64_t group) const {
@@ -121,20 +125,21 @@ private:
   const ScaleType type;
   float *scales; ///< [rows, groupCount, 2]
   const int64_t rows;
+  ThreadPool &pool;
   std::vector<float> parts; ///< [3, kStrip, columns]
   // Of the panel, groups [panelBegin, panelEnd):
   int64_t panelBegin = 0, panelEnd = 0;
   std::vector<Tile> tiles;
   std::vector<float> normals; ///< [kStrip, unknowns, unknowns]
   std::vector<double> sides;  ///< [kStrip, unknowns]
-  std::vector<float> product;
+  std::vector<float> product, outside;
 };
 } // namespace
 
 RefitStrip::RefitStrip(const Metric &metric, ScaleType type,
                        const float *weights, const uint8_t *codes,
-                       float *scales, int64_t rows)
-    : metric(metric), type(type), scales(scales), rows(rows),
+                       float *scales, int64_t rows, ThreadPool &pool)
+    : metric(metric), type(type), scales(scales), rows(rows), pool(pool),
       parts(3 * kStrip * metric.columns), product(3 * kStrip * kChunk) {
   for (int64_t r = 0; r != rows; ++r)
     for (int64_t j = 0; j != metric.columns; ++j) {
@@ -168,19 +173,20 @@ void RefitStrip::addOutside() {
   const int64_t begin = columnOf(panelBegin), end = columnOf(panelEnd);
   if (begin == 0 && end == metric.columns)
     return;
-  for (const Tile &tile : tiles) {
-    const int64_t width = tile.width();
-    blas::multiply(kStrip, width, begin, 1.0f, part(2, 0), metric.columns,
-                   metric.at(0, tile.begin), metric.columns, 0.0f,
-                   product.data(), width);
-    blas::multiply(kStrip, width, metric.columns - end, 1.0f, part(2, 0) + end,
-                   metric.columns, metric.at(end, tile.begin), metric.columns,
-                   1.0f, product.data(), width);
+  const int64_t width = end - begin;
+  outside.resize(kStrip * width);
+  blas::multiply(kStrip, width, begin, 1.0f, part(2, 0), metric.columns,
+                 metric.at(0, begin), metric.columns, 0.0f, outside.data(),
+                 width);
+  blas::multiply(kStrip, width, metric.columns - end, 1.0f, part(2, 0) + end,
+                 metric.columns, metric.at(end, begin), metric.columns, 1.0f,
+                 outside.data(), width);
+  for (const Tile &tile : tiles)
     for (int64_t r = 0; r != rows; ++r)
       for (int64_t plane = 0; plane != 2; ++plane)
         sides[r * unknowns() + 2 * (tile.group - panelBegin) + plane] +=
-            dot(&product[r * width], part(plane, r) + tile.begin, width);
-  }
+            dot(&outside[r * width + tile.begin - begin],
+                part(plane, r) + tile.begin, tile.width());
 }
 
 /// What the columns of `a` have to do with those of `b`, the same or later
@@ -206,7 +212,8 @@ void RefitStrip::addPair(const Tile &a, const Tile &b, const float *products) {
 }
 
 /// Tile `index` with itself and the ones that follow.
-void RefitStrip::addTile(const Tile &tile, size_t index) {
+void RefitStrip::addTile(size_t index) {
+  const Tile &tile = tiles[index];
   for (size_t first = index; first != tiles.size();) {
     size_t last = first;
     while (last != tiles.size() &&
@@ -228,14 +235,35 @@ void RefitStrip::addTile(const Tile &tile, size_t index) {
   }
 }
 
-/// Solves for one row and moves its scales, if that is good for anything.
-double RefitStrip::solveRow(int64_t row) {
+/// side = matrix^-1 side for the upper triangle of a positive definite
+/// matrix[n, n], which is destroyed. False if it is none.
+static bool solve(std::vector<double> &matrix, std::vector<double> &side,
+                  ThreadPool &pool) {
+  const auto n = static_cast<int64_t>(side.size());
+  if (!factorUpper(matrix.data(), n, pool))
+    return false;
+  // With V V^T x = side, first V^T x, then x.
+  for (int64_t i = n - 1; i >= 0; --i) {
+    const double *row = &matrix[i * n];
+    side[i] -= dot(row + i + 1, side.data() + i + 1, n - i - 1);
+    side[i] /= row[i];
+  }
+  for (int64_t i = 0; i != n; ++i) {
+    side[i] /= matrix[i * n + i];
+    for (int64_t j = i + 1; j != n; ++j)
+      side[j] -= matrix[i * n + j] * side[i];
+  }
+  return true;
+}
+
+/// The best changes of a row's scales, 0 if there are none.
+std::vector<double> RefitStrip::bestChange(int64_t row) {
   const int64_t n = unknowns();
-  std::vector<double> matrix(n * n), side(n);
+  std::vector<double> matrix(n * n);
+  std::vector<double> side(&sides[row * n], &sides[row * n] + n);
   for (int64_t i = 0; i != n; ++i)
     for (int64_t j = i; j != n; ++j)
-      matrix[i * n + j] = normal(row, i, j);
-  std::copy_n(&sides[row * n], n, side.begin());
+      matrix[i * n + j] = static_cast<double>(normal(row, i, j));
 
   // A scale that has no bits of its own stays as it is.
   auto fix = [&](int64_t unknown) {
@@ -247,41 +275,45 @@ double RefitStrip::solveRow(int64_t row) {
     const double first = matrix[i * n + i];
     const double both = matrix[i * n + i + 1];
     const double second = matrix[(i + 1) * n + i + 1];
-    if (!(first > 0))
+    const bool hasFirst = first > 0;
+    const bool hasSecond =
+        hasFirst ? first * second - both * both > 1e-6 * first * second
+                 : second > 0;
+    if (!hasFirst)
       fix(i);
-    if (!(first * second - both * both > 1e-6 * first * second) &&
-        !(second > 0 && !(first > 0)))
+    if (!hasSecond)
       fix(i + 1);
   }
+  if (!solve(matrix, side, pool))
+    side.assign(n, 0.0);
+  return side;
+}
 
-  // V V^T x = side.
-  ThreadPool alone(1);
-  if (!factorUpper(matrix.data(), n, alone))
-    return 0;
-  for (int64_t i = n - 1; i >= 0; --i)
-    side[i] = (side[i] -
-               dot(&matrix[i * n + i + 1], side.data() + i + 1, n - i - 1)) /
-              matrix[i * n + i];
-  for (int64_t i = 0; i != n; ++i) {
-    side[i] /= matrix[i * n + i];
-    for (int64_t j = i + 1; j != n; ++j)
-      side[j] -= matrix[i * n + j] * side[i];
-  }
-
-  float *own = scales + 2 * (row * metric.groupCount + panelBegin);
-  std::vector<double> change(n);
-  std::vector<float> moved(n);
-  for (int64_t i = 0; i != n; ++i) {
-    moved[i] = roundToType(static_cast<float>(own[i] + side[i]), type);
-    change[i] = static_cast<double>(moved[i]) - static_cast<double>(own[i]);
-  }
-  double difference = 0; // of the loss
+/// By how much the loss of a row changes with its scales.
+double RefitStrip::lossChange(int64_t row, const std::vector<double> &change) {
+  const int64_t n = unknowns();
+  double difference = 0;
   for (int64_t i = 0; i != n; ++i) {
     double sum = 0.5 * static_cast<double>(normal(row, i, i)) * change[i];
     for (int64_t j = i + 1; j != n; ++j)
       sum += static_cast<double>(normal(row, i, j)) * change[j];
     difference += 2 * change[i] * (sum - sides[row * n + i]);
   }
+  return difference;
+}
+
+/// Moves the scales of a row, if that is good for anything. Returns by how much
+/// its loss has fallen.
+double RefitStrip::moveScales(int64_t row) {
+  float *own = scales + 2 * (row * metric.groupCount + panelBegin);
+  std::vector<double> change = bestChange(row);
+  std::vector<float> moved(own, own + change.size());
+  for (size_t i = 0; i != change.size(); ++i) {
+    const double before = own[i];
+    moved[i] = roundToType(static_cast<float>(before + change[i]), type);
+    change[i] = static_cast<double>(moved[i]) - before;
+  }
+  const double difference = lossChange(row, change);
   if (!(difference < 0))
     return 0;
 
@@ -301,9 +333,9 @@ double RefitStrip::refit() {
     beginPanel(std::max<int64_t>(end - kPanelGroups, 0), end);
     addOutside();
     for (size_t tile = 0; tile != tiles.size(); ++tile)
-      addTile(tiles[tile], tile);
+      addTile(tile);
     for (int64_t row = 0; row != rows; ++row)
-      gain += solveRow(row);
+      gain += moveScales(row);
   }
   return gain;
 }
@@ -325,7 +357,7 @@ double llq::numerics::refitDualScales(const float *weights, int64_t rows,
     RefitStrip strip(metric, options.scaleType, weights + first * columns,
                      result.codes + first * columns,
                      result.scales + 2 * first * metric.groupCount,
-                     last - first);
+                     last - first, pool);
     gains[first / kStrip] = strip.refit();
   });
   return std::accumulate(gains.begin(), gains.end(), 0.0);

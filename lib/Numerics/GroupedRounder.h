@@ -14,10 +14,8 @@
 #include "llq/Numerics/Compensation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <span>
 #include <vector>
 

@@ -12,8 +12,8 @@
 // The authors published no code and train the scales. Here they are found per
 // group from the weights (fitDualScales), or from the values that the
 // compensated loop hands on (quantizeDualBinary with a factor), and then fit
-// once more to what planes are by then, all groups together and measured at the
-// layer's output (refitDualScales). For training there is dualScaleGradient.
+// once more, at the layer's output, to what planes are by then
+// (refitDualScales). For training there is dualScaleGradient.
 //
 // Departures from the splitting rule of the paper, which holds for
 // alpha1 > 0 > alpha2 and alpha1 + alpha2 > 0: a weight goes to the nearest of
@@ -114,8 +114,9 @@ quantizeDualBinary(const float *weights, int64_t rows, const GPTQFactor &factor,
 /// the other, stays. Weights of columns without inputs, H_jj = 0, count as 0.
 /// Returns by how much the sum over rows has fallen.
 ///
-/// The groups of a row are solved for together, up to 128 of them at a time,
-/// the last ones first. Takes 5 rows K^2 operations while there are no more.
+/// The groups of a row are solved for 16 at a time, the last ones first; with
+/// no more the result is the least there is. Takes somewhat more than 2 rows
+/// K^2 operations.
 double refitDualScales(const float *weights, int64_t rows, int64_t columns,
                        std::span<const float> secondMoment, double lambda,
                        const DualBinaryOptions &options,

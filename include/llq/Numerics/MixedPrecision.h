@@ -1,5 +1,4 @@
-//===- MixedPrecision.h - Groups of different widths, compensated *- C++
-//-*-===//
+//===- MixedPrecision.h - Groups of different widths ------------*- C++ -*-===//
 //
 // SliM-LLM (arXiv 2405.14917) once the widths of groups are known
 // (llq/Numerics/GroupWidths.h): the grids of llq/Numerics/AffineGrid.h in the

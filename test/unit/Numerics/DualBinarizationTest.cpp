@@ -440,6 +440,22 @@ TEST(DualBinarization, GradientOfScalesIsTheFiniteDifference) {
   }
 }
 
+TEST(DualBinarization, SurvivesCompensationThatOverflows) {
+  const int64_t columns = 64;
+  Floats w(columns), h(columns * columns, 0.999f);
+  for (int64_t j = 0; j != columns; ++j) {
+    w[j] = j % 3 ? 3e38f : -3e38f;
+    h[j * columns + j] = 1;
+  }
+  DualBinaryOptions options = exact();
+  options.groupSize = 16;
+  DualMatrix m = compensate(w, 1, h, options, {.damp = 0});
+  refit(w, h, 0, m);
+  for (float scale : m.scales)
+    EXPECT_TRUE(std::isfinite(scale));
+  EXPECT_LE(*std::max_element(m.codes.begin(), m.codes.end()), 3);
+}
+
 TEST(DualBinarization, EqualBitsForAnyThreads) {
   const int64_t rows = 400, columns = 96;
   const Floats w = normalMatrix(rows * columns, 12);

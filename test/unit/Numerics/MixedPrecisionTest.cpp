@@ -531,6 +531,25 @@ TEST(MixedPrecision, EqualBitsForAnyThreads) {
   EXPECT_EQ(first.loss.squaredErrors, second.loss.squaredErrors);
 }
 
+TEST(MixedPrecision, SurvivesCompensationThatOverflows) {
+  Layer layer(1, 64, 1, 1);
+  layer.h.assign(64 * 64, 0.999f);
+  for (int64_t j = 0; j != 64; ++j) {
+    layer.weights[j] = j % 3 ? 3e38f : -3e38f;
+    layer.h[j * 65] = 1;
+  }
+  const GPTQFactor factor = layer.factor({.groupSize = 16, .damp = 0});
+  for (auto type : {ScaleType::F16, ScaleType::F32}) {
+    MixedPrecisionOptions options;
+    options.grid.scaleType = type;
+    const MixedMatrix m = quantize(layer, factor, {1, 2, 3, 8}, options);
+    for (size_t i = 0; i != 4; ++i)
+      EXPECT_TRUE(m.scales[i] > 0 && std::isfinite(m.scales[i]) &&
+                  std::isfinite(m.offsets[i]));
+    EXPECT_LE(*std::max_element(m.codes.begin(), m.codes.begin() + 16), 1);
+  }
+}
+
 TEST(MixedPrecision, NonFiniteWeightsAreFound) {
   Layer layer(3, 8, 20, 11);
   layer.weights[13] = std::numeric_limits<float>::quiet_NaN();
