@@ -135,12 +135,8 @@ std::optional<NonFiniteWeight> llq::numerics::quantizeGPTQ(
     CompensatedLoss &loss, ThreadPool &pool) {
   assert(grid.isValid() && grid.groupSize == factor.options().groupSize);
   const int64_t columns = factor.columns();
-  const float *end = weights + rows * columns;
-  const float *bad =
-      std::find_if(weights, end, [](float v) { return !std::isfinite(v); });
-  if (bad != end)
-    return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
-                           *bad};
+  if (auto bad = findNonFinite(weights, rows, columns))
+    return bad;
 
   const int64_t groups = grid.groupsPerRow(columns);
   auto makeRounder = [&](int64_t first, int64_t last) {

@@ -88,6 +88,18 @@ inline bool allFinite(std::span<const float> values) {
                      [](float v) { return std::isfinite(v); });
 }
 
+/// The first of weights[rows, columns] that is not finite.
+inline std::optional<NonFiniteWeight>
+findNonFinite(const float *weights, int64_t rows, int64_t columns) {
+  const float *end = weights + rows * columns;
+  const float *bad =
+      std::find_if(weights, end, [](float v) { return !std::isfinite(v); });
+  if (bad == end)
+    return std::nullopt;
+  return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
+                         *bad};
+}
+
 } // namespace llq::numerics
 
 #endif // LLQ_LIB_NUMERICS_GROUPRANGE_H
