@@ -28,6 +28,10 @@ static constexpr int64_t kStrip = kStripRows;
 /// BLAS packs the strip's deltas for each product, so wide ones are faster.
 static constexpr int64_t kPanelBlocks = 4;
 
+static inline double square(float value) {
+  return static_cast<double>(value) * static_cast<double>(value);
+}
+
 /// deltas = given - rounded, which may be the array of `rounded`, and errors =
 /// (current - rounded) * pivot. Adds the squares of both to their sums.
 LLQ_VECTOR_CLONES static void
@@ -40,8 +44,8 @@ subtractColumn(const float *__restrict current, const float *__restrict given,
     const float delta = given[r] - rounded[r];
     errors[r] = error;
     rounded[r] = delta;
-    squaredErrors[r] += static_cast<double>(error) * static_cast<double>(error);
-    squaredDeltas[r] += static_cast<double>(delta) * static_cast<double>(delta);
+    squaredErrors[r] += square(error);
+    squaredDeltas[r] += square(delta);
   }
 }
 
@@ -74,19 +78,16 @@ public:
   void roundBlock(int64_t block, StripRounder &rounder);
   /// The same in two steps, with all columns at once, as rows.
   void getBlock(int64_t block, float *values) const;
-  void setBlock(int64_t block, const float *values);
+  void setBlock(int64_t block, const float *values, BlockCompensation kind);
 
-  CompensatedLoss loss() const;
+  CompensatedLoss loss(BlockCompensation kind) const;
 
 private:
   void beginGroup(const GPTQFactor::Group &group, int64_t block,
                   StripRounder &rounder);
   void lookAhead(const GPTQFactor::Group &group, int64_t block);
-  void storeDeltas(int64_t block);
-
-  const float *inverse(int64_t block) const {
-    return factor.inverses.data() + factor.inverseOffsets[block];
-  }
+  void storeColumns(int64_t block, const std::vector<float> &values,
+                    std::vector<float> &matrix) const;
 
   const GPTQFactor &factor;
   const int64_t columns;
@@ -94,7 +95,7 @@ private:
   size_t nextGroup = 0; ///< of the dynamic ones
 
   std::vector<float> weights; ///< as given, dead columns zero
-  std::vector<float> deltas;  ///< weights - rounded, of the columns done
+  std::vector<float> deltas;  ///< D of the columns done, or what stands for it
   /// D V of the panel that the present block is in, [kStrip, panel's width].
   std::vector<float> panel;
   // Of the present block: [kStrip, width], then by columns, [width, kStrip].
@@ -137,7 +138,8 @@ void CompensatedStrip::lookAhead(const GPTQFactor::Group &group,
                    factor.row(group.begin) + begin(b), columns, 1.0f,
                    product.data(), width(b));
     blas::multiply(kStrip, width(b), width(b), 1.0f, product.data(), width(b),
-                   inverse(b), width(b), 0.0f, ahead.data() + offset, size);
+                   factor.inverse(b), width(b), 0.0f, ahead.data() + offset,
+                   size);
   }
   for (int64_t r = 0; r != kStrip; ++r)
     for (int64_t j = 0; j != size; ++j)
@@ -174,8 +176,8 @@ void CompensatedStrip::loadBlock(int64_t block) {
   blas::multiply(kStrip, count, begin(block) - first, 1.0f,
                  deltas.data() + first, columns,
                  factor.row(first) + begin(block), columns, 1.0f, sums, stride);
-  blas::multiply(kStrip, count, count, 1.0f, sums, stride, inverse(block),
-                 count, 0.0f, started.data(), count);
+  blas::multiply(kStrip, count, count, 1.0f, sums, stride,
+                 factor.inverse(block), count, 0.0f, started.data(), count);
   for (int64_t r = 0; r != kStrip; ++r) {
     const float *row = &weights[r * columns + begin(block)];
     for (int64_t j = 0; j != count; ++j) {
@@ -195,23 +197,26 @@ void CompensatedStrip::roundBlock(int64_t block, StripRounder &rounder) {
       beginGroup(factor.groups[nextGroup++], block, rounder);
     float *column = &current[c * kStrip], *delta = &rounded[c * kStrip];
     rounder.roundColumn(j, column, delta);
-    if (factor.deadPosition[j]) // costs nothing, whatever it becomes
-      std::copy_n(column, kStrip, delta);
+    if (factor.isDead(j)) // costs nothing, whatever it becomes
+      std::fill_n(delta, kStrip, 0.0f);
     subtractColumn(column, &given[c * kStrip], factor.pivot(j), delta, errors,
                    squaredErrors, squaredDeltas);
-    compensate(column + kStrip, errors, inverse(block) + c * count + c + 1,
-               count - c - 1);
+    compensate(column + kStrip, errors,
+               factor.inverse(block) + c * count + c + 1, count - c - 1);
   }
   rounder.endBlock(begin(block), begin(block + 1));
-  storeDeltas(block);
+  // By now the deltas.
+  storeColumns(block, rounded, deltas);
 }
 
-/// `rounded` holds the deltas of the block by now.
-void CompensatedStrip::storeDeltas(int64_t block) {
+/// Puts `values` of the block, by columns, into a matrix.
+void CompensatedStrip::storeColumns(int64_t block,
+                                    const std::vector<float> &values,
+                                    std::vector<float> &matrix) const {
   for (int64_t r = 0; r != kStrip; ++r) {
-    float *row = &deltas[r * columns + begin(block)];
+    float *row = &matrix[r * columns + begin(block)];
     for (int64_t c = 0; c != width(block); ++c)
-      row[c] = rounded[c * kStrip + r];
+      row[c] = values[c * kStrip + r];
   }
 }
 
@@ -222,37 +227,60 @@ void CompensatedStrip::getBlock(int64_t block, float *values) const {
       values[r * count + c] = current[c * kStrip + r];
 }
 
-void CompensatedStrip::setBlock(int64_t block, const float *values) {
-  const int64_t count = width(block);
-  // E_b = (current - rounded) V_bb, the errors of all columns at once.
+void CompensatedStrip::setBlock(int64_t block, const float *values,
+                                BlockCompensation kind) {
+  const int64_t count = width(block), first = begin(block);
+  // [kStrip, width] again, and zero in the rows that fill up the strip.
   std::vector<float> differences(kStrip * count), errors(kStrip * count);
-  for (int64_t c = 0; c != count; ++c)
-    for (int64_t r = 0; r != kStrip; ++r) {
-      const bool counts = r < rows && !factor.deadPosition[begin(block) + c];
-      const float value = counts ? values[r * count + c] : 0.0f;
-      const float delta = given[c * kStrip + r] - value;
-      differences[r * count + c] = current[c * kStrip + r] - value;
-      rounded[c * kStrip + r] = delta;
-      squaredDeltas[r] +=
-          static_cast<double>(delta) * static_cast<double>(delta);
+  for (int64_t r = 0; r != rows; ++r)
+    for (int64_t c = 0; c != count; ++c) {
+      const int64_t at = c * kStrip + r;
+      const float value =
+          factor.isDead(first + c) ? 0.0f : values[r * count + c];
+      differences[r * count + c] = current[at] - value;
+      rounded[at] = given[at] - value;
+      squaredDeltas[r] += square(rounded[at]);
     }
+  if (kind == BlockCompensation::Exact) {
+    // E_b = (current - rounded) V_bb, the errors of all columns at once.
+    blas::multiply(kStrip, count, count, 1.0f, differences.data(), count,
+                   factor.row(first) + first, columns, 0.0f, errors.data(),
+                   count);
+    for (int64_t r = 0; r != rows; ++r)
+      for (int64_t c = 0; c != count; ++c)
+        squaredErrors[r] += square(errors[r * count + c]);
+    storeColumns(block, rounded, deltas);
+    return;
+  }
+  // Those done are not needed as they were given any more.
+  storeColumns(block, rounded, weights);
+  if (kind == BlockCompensation::None)
+    return;
+  // With E_b = (current - rounded) diag(V_bb) instead, columns to come are what
+  // they would be if this block had become current - E_b V_bb^-1.
+  for (int64_t r = 0; r != rows; ++r)
+    for (int64_t c = 0; c != count; ++c)
+      differences[r * count + c] *= factor.pivot(first + c);
   blas::multiply(kStrip, count, count, 1.0f, differences.data(), count,
-                 factor.row(begin(block)) + begin(block), columns, 0.0f,
-                 errors.data(), count);
+                 factor.inverse(block), count, 0.0f, errors.data(), count);
   for (int64_t r = 0; r != kStrip; ++r)
     for (int64_t c = 0; c != count; ++c) {
-      const double error = errors[r * count + c];
-      squaredErrors[r] += error * error;
+      const int64_t at = c * kStrip + r;
+      rounded[at] = given[at] - current[at] + errors[r * count + c];
     }
-  storeDeltas(block);
+  storeColumns(block, rounded, deltas);
 }
 
-CompensatedLoss CompensatedStrip::loss() const {
+CompensatedLoss CompensatedStrip::loss(BlockCompensation kind) const {
   CompensatedLoss loss;
+  if (kind != BlockCompensation::Exact)
+    loss.squaredErrors = factor.squaredErrors(weights.data(), rows);
+  double squares = 0;
   for (int64_t r = 0; r != rows; ++r) {
     loss.squaredErrors += squaredErrors[r];
-    loss.outputError += squaredErrors[r] - factor.lambda * squaredDeltas[r];
+    squares += squaredDeltas[r];
   }
+  loss.outputError = loss.squaredErrors - factor.lambda * squares;
   return loss;
 }
 
@@ -270,6 +298,13 @@ llq::numerics::findNonFinite(const float *weights, int64_t rows,
                          *bad};
 }
 
+static CompensatedLoss sum(const std::vector<CompensatedLoss> &losses) {
+  CompensatedLoss total;
+  for (const CompensatedLoss &loss : losses)
+    total.merge(loss);
+  return total;
+}
+
 CompensatedLoss llq::numerics::compensateColumns(
     const float *weights, int64_t rows, const GPTQFactor &factor,
     const MakeStripRounder &makeRounder, ThreadPool &pool) {
@@ -282,19 +317,14 @@ CompensatedLoss llq::numerics::compensateColumns(
       strip.loadBlock(block);
       strip.roundBlock(block, *rounder);
     }
-    losses[first / kStrip] = strip.loss();
+    losses[first / kStrip] = strip.loss(BlockCompensation::Exact);
   });
-  CompensatedLoss loss;
-  for (const CompensatedLoss &part : losses)
-    loss.merge(part);
-  return loss;
+  return sum(losses);
 }
 
-CompensatedLoss llq::numerics::compensateBlocks(const float *weights,
-                                                int64_t rows,
-                                                const GPTQFactor &factor,
-                                                const RoundBlockFn &round,
-                                                ThreadPool &pool) {
+CompensatedLoss llq::numerics::compensateBlocks(
+    const float *weights, int64_t rows, const GPTQFactor &factor,
+    const RoundBlockFn &round, ThreadPool &pool, BlockCompensation kind) {
   const int64_t columns = factor.columns();
   const int64_t count = (rows + kStrip - 1) / kStrip;
   std::vector<std::unique_ptr<CompensatedStrip>> strips(count);
@@ -318,11 +348,12 @@ CompensatedLoss llq::numerics::compensateBlocks(const float *weights,
     });
     round(begin, begin + width, values.data());
     forStrips([&](auto &strip, int64_t first, int64_t) {
-      strip->setBlock(block, values.data() + first * width);
+      strip->setBlock(block, values.data() + first * width, kind);
     });
   }
-  CompensatedLoss loss;
-  for (const auto &strip : strips)
-    loss.merge(strip->loss());
-  return loss;
+  std::vector<CompensatedLoss> losses(count);
+  forStrips([&](auto &strip, int64_t first, int64_t) {
+    losses[first / kStrip] = strip->loss(kind);
+  });
+  return sum(losses);
 }

@@ -23,6 +23,8 @@ using namespace llq::numerics;
 /// With four times the damping each time, the last one is far above the largest
 /// eigenvalue of any second moment.
 static constexpr int kMaxRetries = 16;
+/// Rows that go through one product.
+static constexpr int64_t kRows = 256;
 
 GPTQFactor::GPTQFactor(int64_t columns, const GPTQOptions &options)
     : settings(options), order(columns), deadPosition(columns) {
@@ -193,29 +195,67 @@ GPTQFactor::create(std::span<const float> secondMoment, int64_t columns,
   return result;
 }
 
+std::vector<float> GPTQFactor::inverseDiagonal(ThreadPool &pool) const {
+  // H^-1 = U^T U with U = V^-1, whose columns are independent. A block of them
+  // is solved from its diagonal block upwards.
+  std::vector<float> result(columns());
+  const auto count = static_cast<int64_t>(inverseOffsets.size());
+  pool.parallelFor(0, count, 1, [&](int64_t b, int64_t) {
+    const int64_t end = blocks[b + 1], width = end - blocks[b];
+    std::vector<float> u(end * width), product;
+    std::copy_n(inverse(b), width * width, &u[blocks[b] * width]);
+    for (int64_t i = b - 1; i >= 0; --i) {
+      const int64_t begin = blocks[i], next = blocks[i + 1];
+      product.resize((next - begin) * width);
+      blas::multiply(next - begin, width, end - next, -1.0f, row(begin) + next,
+                     columns(), &u[next * width], width, 0.0f, product.data(),
+                     width);
+      blas::multiply(next - begin, width, next - begin, 1.0f, inverse(i),
+                     next - begin, product.data(), width, 0.0f,
+                     &u[begin * width], width);
+    }
+    for (int64_t j = 0; j != width; ++j) {
+      double sum = 0;
+      for (int64_t i = 0; i != end; ++i)
+        sum += static_cast<double>(u[i * width + j]) *
+               static_cast<double>(u[i * width + j]);
+      result[blocks[b] + j] = static_cast<float>(sum);
+    }
+  });
+  return result;
+}
+
+double GPTQFactor::squaredErrors(const float *delta, int64_t rows) const {
+  constexpr int64_t kTile = 256;
+  const int64_t k = columns();
+  std::vector<float> product(kRows * kTile);
+  double sum = 0;
+  for (int64_t begin = 0; begin < k; begin += kTile) {
+    const int64_t end = std::min(begin + kTile, k);
+    blas::multiply(kRows, end - begin, end, 1.0f, delta, k,
+                   factor.get() + begin, k, 0.0f, product.data(), kTile);
+    for (int64_t r = 0; r != rows; ++r)
+      sum += dot(&product[r * kTile], &product[r * kTile], end - begin);
+  }
+  return sum;
+}
+
 double GPTQFactor::outputError(const float *delta, int64_t rows,
                                ThreadPool &pool) const {
   // delta H delta^T = |delta V|^2 - lambda |delta|^2.
-  constexpr int64_t kRows = 256, kTile = 256;
   const int64_t k = columns();
   std::vector<double> sums((rows + kRows - 1) / kRows);
   pool.parallelFor(0, rows, kRows, [&](int64_t first, int64_t last) {
-    std::vector<float> permuted(kRows * k), product(kRows * kTile);
-    double sum = 0;
+    std::vector<float> permuted(kRows * k);
+    double squares = 0;
     for (int64_t r = first; r != last; ++r)
       for (int64_t j = 0; j != k; ++j) {
         const float value = deadPosition[j] ? 0.0f : delta[r * k + order[j]];
         permuted[(r - first) * k + j] = value;
-        sum -= lambda * value * value;
+        squares += static_cast<double>(value) * static_cast<double>(value);
       }
-    for (int64_t begin = 0; begin < k; begin += kTile) {
-      const int64_t end = std::min(begin + kTile, k);
-      blas::multiply(kRows, end - begin, end, 1.0f, permuted.data(), k,
-                     factor.get() + begin, k, 0.0f, product.data(), kTile);
-      for (int64_t r = 0; r != last - first; ++r)
-        sum += dot(&product[r * kTile], &product[r * kTile], end - begin);
-    }
-    sums[first / kRows] = sum;
+    sums[first / kRows] =
+        squaredErrors(permuted.data(), last - first) - lambda * squares;
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }

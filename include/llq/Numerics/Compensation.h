@@ -63,7 +63,7 @@ public:
   virtual void beginGroup(int64_t group, const float *values, int64_t size) {}
 
   /// Sets what the column at `position`, now of the values
-  /// `current[kStripRows]`, becomes.
+  /// `current[kStripRows]`, becomes. Dead columns count as 0 whatever it is.
   virtual void roundColumn(int64_t position, const float *current,
                            float *rounded) = 0;
 
@@ -87,16 +87,28 @@ CompensatedLoss compensateColumns(const float *weights, int64_t rows,
                                   ThreadPool &pool);
 
 /// Replaces `values[rows, end - begin]`, the present values of the columns at
-/// positions [begin, end), by what they become.
+/// positions [begin, end), by what they become. Dead columns count as 0
+/// whatever it is.
 using RoundBlockFn =
     std::function<void(int64_t begin, int64_t end, float *values)>;
+
+/// What the columns behind a block of deltas D_b = current - rounded take over.
+enum class BlockCompensation : uint8_t {
+  /// D_b V_bb, which makes the loss least.
+  Exact,
+  /// D_b diag(V_bb): what is right for a single column, and BiLLM's code does
+  /// for blocks.
+  Diagonal,
+  None,
+};
 
 /// Rounds finite weights[rows, K] block by block, the factor's blocks, for
 /// methods that decide on columns of all rows together. Takes 12 bytes for each
 /// weight.
-CompensatedLoss compensateBlocks(const float *weights, int64_t rows,
-                                 const GPTQFactor &factor,
-                                 const RoundBlockFn &round, ThreadPool &pool);
+CompensatedLoss
+compensateBlocks(const float *weights, int64_t rows, const GPTQFactor &factor,
+                 const RoundBlockFn &round, ThreadPool &pool,
+                 BlockCompensation kind = BlockCompensation::Exact);
 
 } // namespace llq::numerics
 

@@ -115,6 +115,11 @@ public:
   /// is what the output loses if that column alone is off by one, and the
   /// columns behind it make up for it.
   float pivot(int64_t j) const { return row(j)[j]; }
+  /// Whether the column at position j is a dead one.
+  bool isDead(int64_t j) const { return deadPosition[j]; }
+
+  /// The diagonal of (H + lambda I)^-1, by position. Takes K^3 / 3 operations.
+  std::vector<float> inverseDiagonal(ThreadPool &pool) const;
 
   /// sum over rows of delta H delta^T for delta[rows, K] in the order of the
   /// matrix: what replacing W by W - delta costs at the output. H without
@@ -135,8 +140,15 @@ private:
   bool factorize(std::span<const float> secondMoment,
                  std::span<const double> diagonal, ThreadPool &pool);
 
+  /// |delta V|^2 of the first `rows` rows of delta[256, K], by position.
+  double squaredErrors(const float *delta, int64_t rows) const;
+
   bool hasDynamicGroups() const { return settings.hasDynamicGroups(columns()); }
   const float *row(int64_t i) const { return factor.get() + i * columns(); }
+  /// V_bb^-1 of block b.
+  const float *inverse(int64_t b) const {
+    return inverses.data() + inverseOffsets[b];
+  }
 
   GPTQOptions settings;
   std::vector<int64_t> order;

@@ -37,6 +37,17 @@ inline std::vector<float> correlatedInputs(int64_t tokens, int64_t channels,
   return x;
 }
 
+/// Numbers in [-1, 1) that a worked example can name: x <- (1103515245 x +
+/// 12345) mod 2^31 from x = seed, as 2 x / 2^31 - 1.
+inline std::vector<float> congruentialMatrix(size_t count, uint64_t seed) {
+  std::vector<float> values(count);
+  for (float &value : values) {
+    seed = (1103515245 * seed + 12345) % (uint64_t(1) << 31);
+    value = static_cast<float>(double(seed) * 0x1p-30 - 1);
+  }
+  return values;
+}
+
 /// factor * X^T X.
 inline std::vector<float> secondMoment(const std::vector<float> &x,
                                        int64_t channels, double factor) {
