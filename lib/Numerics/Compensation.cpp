@@ -27,6 +27,8 @@ static constexpr int64_t kStrip = kStripRows;
 /// Blocks whose product with the columns before all of them is taken at once:
 /// BLAS packs the strip's deltas for each product, so wide ones are faster.
 static constexpr int64_t kPanelBlocks = 4;
+/// And columns, at least, where blocks are small.
+static constexpr int64_t kPanelColumns = 256;
 
 static inline double square(float value) {
   return static_cast<double>(value) * static_cast<double>(value);
@@ -164,9 +166,11 @@ void CompensatedStrip::beginGroup(const GPTQFactor::Group &group, int64_t block,
 
 void CompensatedStrip::loadBlock(int64_t block) {
   const int64_t count = width(block);
-  const int64_t lead = block - block % kPanelBlocks;
+  const int64_t size = std::max<int64_t>(factor.settings.blockSize, 1);
+  const int64_t panelBlocks = std::max(kPanelBlocks, kPanelColumns / size);
+  const int64_t lead = block - block % panelBlocks;
   const int64_t first = begin(lead);
-  const int64_t stride = begin(std::min(lead + kPanelBlocks, blocks())) - first;
+  const int64_t stride = begin(std::min(lead + panelBlocks, blocks())) - first;
   if (block == lead) {
     panel.resize(kStrip * stride);
     blas::multiply(kStrip, stride, first, 1.0f, deltas.data(), columns,

@@ -30,7 +30,7 @@ double llq::numerics::rootMeanSquare(const float *values, int64_t count) {
 
 double llq::numerics::searchRange(double start,
                                   const std::function<double(double)> &cost) {
-  constexpr int least = -28, most = 80, coarse = 4; // in steps of 2.5 %
+  constexpr int least = -28, most = 160, coarse = 8; // in steps of 2.5 %
   std::map<int, double> costs;
   auto costAt = [&](int step) {
     if (step < least || step > most)

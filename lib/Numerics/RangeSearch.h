@@ -30,9 +30,10 @@ struct RowSample {
 /// The root mean square of finite values; 1 if all are zero.
 double rootMeanSquare(const float *values, int64_t count);
 
-/// A factor of `start` within 0.3..3 at which cost() is least, to 2.5 %: walks
-/// in steps of 10 % while the cost falls, then in half and in quarter steps.
-/// About eight evaluations. A cost that is no number counts as infinite.
+/// `start` times a factor in 0.3..5 at which cost() is least, to 2.5 %: walks
+/// in steps of 20 % while the cost falls, then in a half, a quarter and an
+/// eighth of that. About nine evaluations; outliers that a rotation only
+/// spreads take more. A cost that is no number counts as infinite.
 double searchRange(double start, const std::function<double(double)> &cost);
 
 } // namespace llq::numerics

@@ -21,8 +21,8 @@
 using namespace llq;
 using namespace llq::numerics;
 
-/// Rows, or columns, that are rotated together.
-static constexpr int64_t kTile = 16;
+/// Rows that are rotated together, and columns that become rows together.
+static constexpr int64_t kTile = 16, kColumns = 64;
 
 namespace {
 /// Which numbers of a length a table is made of.
@@ -37,20 +37,42 @@ static uint64_t streamOf(int64_t n, Table table) {
 // Columns
 //===----------------------------------------------------------------------===//
 
+/// to[columns, rows] = from[rows, columns]^T, rows of each so far apart. In
+/// small squares along the longer side: the rows of a large matrix lie on
+/// different pages and in the same sets of the cache.
+static void transpose(const float *from, int64_t fromStride, int64_t rows,
+                      int64_t columns, float *to, int64_t toStride) {
+  constexpr int64_t side = 16;
+  auto transposeSquare = [&](int64_t i, int64_t j) {
+    float square[side * side];
+    const int64_t height = std::min(side, rows - i);
+    const int64_t width = std::min(side, columns - j);
+    for (int64_t r = 0; r != height; ++r)
+      for (int64_t c = 0; c != width; ++c)
+        square[c * side + r] = from[(i + r) * fromStride + j + c];
+    for (int64_t c = 0; c != width; ++c)
+      std::copy_n(square + c * side, height, to + (j + c) * toStride + i);
+  };
+  if (rows >= columns)
+    for (int64_t i = 0; i < rows; i += side)
+      for (int64_t j = 0; j < columns; j += side)
+        transposeSquare(i, j);
+  else
+    for (int64_t j = 0; j < columns; j += side)
+      for (int64_t i = 0; i < rows; i += side)
+        transposeSquare(i, j);
+}
+
 /// Rotates the columns of matrix[n, columns] by way of rows.
 template <typename Rotate>
 static void rotateColumns(float *matrix, int64_t n, int64_t columns,
                           ThreadPool &pool, Rotate rotate) {
-  pool.parallelFor(0, columns, kTile, [&](int64_t first, int64_t last) {
+  pool.parallelFor(0, columns, kColumns, [&](int64_t first, int64_t last) {
     const int64_t count = last - first;
     std::vector<float> rows(count * n);
-    for (int64_t i = 0; i != n; ++i)
-      for (int64_t c = 0; c != count; ++c)
-        rows[c * n + i] = matrix[i * columns + first + c];
+    transpose(matrix + first, columns, n, count, rows.data(), n);
     rotate(rows.data(), count);
-    for (int64_t i = 0; i != n; ++i)
-      for (int64_t c = 0; c != count; ++c)
-        matrix[i * columns + first + c] = rows[c * n + i];
+    transpose(rows.data(), n, count, n, matrix + first, columns);
   });
 }
 

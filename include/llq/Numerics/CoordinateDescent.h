@@ -36,7 +36,7 @@ using RoundTuplesFn =
 /// tuples of `width` columns, a divisor of K, from the last to the first. With
 /// D = W - Ŵ a tuple t moves to round(Ŵ_t + (D H)_t H_tt^-1) if that makes D H
 /// D^T smaller, so no pass makes a row worse. `secondMoment` [K, K] is
-/// symmetric, both triangles are read; 2 K^2 products a row and pass.
+/// symmetric, both triangles are read; K^2 products a row and pass.
 void descendByTuples(const float *weights, int64_t rows, int64_t columns,
                      std::span<const float> secondMoment, int64_t width,
                      int passes, const RoundTuplesFn &round, float *rounded,

@@ -10,6 +10,8 @@
 #include "llq/Numerics/LDLQ.h"
 #include "Calibration.h"
 #include "GPTQReference.h"
+#include "llq/Numerics/Incoherence.h"
+#include "llq/Numerics/Rotation.h"
 #include "llq/Support/ParallelFor.h"
 
 #include <algorithm>
@@ -125,7 +127,7 @@ TEST(LDLQ, ExampleBThreeColumns) {
   EXPECT_NEAR(outputError({0.6f, 0.7f, 0.7f}, {1, 1, 1}, h, 3), 1.99, 1e-6);
 }
 
-TEST(LDLQ, ExampleCNearestOnRotatedWeights) {
+TEST(LDLQ, ExampleCNearestOnRotatedWeightsAndItsOutput) {
   const std::vector<float> w = {0.48f, -1.44f, -0.64f, 1.92f,
                                 0.36f, 1.92f,  -0.48f, -2.56f};
   std::vector<float> identity(16);
@@ -137,6 +139,16 @@ TEST(LDLQ, ExampleCNearestOnRotatedWeights) {
   EXPECT_NEAR(layer.grid.scale * layer.grid.zero, 3.498571, 1e-6);
   EXPECT_EQ(layer.grid.zero, 1.5f);
   EXPECT_EQ(layer.codes, (Codes{2, 1, 1, 2, 2, 2, 1, 0}));
+  // y = R^T (scale (k . v) - scale zero sum v), as a kernel computes it.
+  const float v[] = {4.4f, -3, 0.8f, -1};
+  float y[2] = {};
+  for (int i = 0; i != 8; ++i)
+    y[i / 4] += v[i % 4] * (float(layer.codes[i]) - layer.grid.zero);
+  ThreadPool pool(1);
+  KroneckerRotation r({2, 1, {0.6f, 0.8f, -0.8f, 0.6f}, {1}, {0, 1}, {0, 1}});
+  r.applyTransposed(y, 1, pool);
+  EXPECT_NEAR(layer.grid.scale * y[0], 0.559771, 1e-5);
+  EXPECT_NEAR(layer.grid.scale * y[1], 7.743504, 1e-5);
 }
 
 /// 2 x / 2^31 - 1 of the example's generator.
@@ -267,6 +279,42 @@ TEST(LDLQ, SearchFindsAboutTheBestRange) {
                             problem.columns) /
                     authors.grid.outputError,
                 1, 1e-3);
+  }
+}
+
+TEST(LDLQ, LosesLessInAnIncoherentBasis) {
+  // A column of large weights, and a channel of large inputs.
+  Problem problem(64, 96);
+  const int64_t n = problem.columns;
+  ThreadPool pool(2);
+  for (int64_t r = 0; r != problem.rows; ++r)
+    problem.w[r * n + 17] *= 30;
+  for (int64_t j = 0; j != n; ++j)
+    problem.h[40 * n + j] *= 20, problem.h[j * n + 40] *= 20;
+  Settings options;
+  options.damp = 0.01;
+  const std::vector<float> none(problem.w.size());
+  const double all = outputError(problem.w, none, problem.h, n);
+  const double alone =
+      ldlq(problem.w, problem.rows, problem.h, options).grid.outputError / all;
+  for (auto kind : {RotationKind::Hadamard, RotationKind::Kronecker}) {
+    const auto v = makeRotation(kind, n, 1);
+    const auto r = makeRotation(kind, problem.rows, 1);
+    std::vector<double> squares(n);
+    addColumnSquares(problem.w.data(), problem.rows, squares, pool);
+    const auto scales = chooseInputScales(problem.h, squares);
+    const IncoherentBasis basis{scales, v.get(), r.get()};
+    auto w = problem.w, h = problem.h;
+    basis.enterWeights(w.data(), problem.rows, n, pool);
+    basis.enterSecondMoment(h.data(), n, pool);
+    const double mean = normalizeSecondMoment(h.data(), n, 0.01, pool);
+    const LDLQLayer layer = ldlq(w, problem.rows, h, options);
+    auto back = layer.dequantize();
+    basis.leaveWeights(back.data(), problem.rows, n, pool);
+    const double error = outputError(problem.w, back, problem.h, n) / all;
+    EXPECT_LT(error, 0.3 * alone);
+    // What the loop reports has the ridge in it.
+    EXPECT_LT(error, layer.grid.outputError * mean / all);
   }
 }
 
