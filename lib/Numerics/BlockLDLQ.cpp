@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Numerics/BlockLDLQ.h"
+#include "GroupRange.h"
 #include "RangeSearch.h"
 #include "llq/Numerics/Compensation.h"
 #include "llq/Numerics/CoordinateDescent.h"

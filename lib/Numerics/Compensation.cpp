@@ -290,18 +290,6 @@ CompensatedLoss CompensatedStrip::loss(BlockCompensation kind) const {
 
 } // namespace llq::numerics
 
-std::optional<NonFiniteWeight>
-llq::numerics::findNonFinite(const float *weights, int64_t rows,
-                             int64_t columns) {
-  const float *end = weights + rows * columns;
-  const float *bad =
-      std::find_if(weights, end, [](float v) { return !std::isfinite(v); });
-  if (bad == end)
-    return std::nullopt;
-  return NonFiniteWeight{(bad - weights) / columns, (bad - weights) % columns,
-                         *bad};
-}
-
 static CompensatedLoss sum(const std::vector<CompensatedLoss> &losses) {
   CompensatedLoss total;
   for (const CompensatedLoss &loss : losses)

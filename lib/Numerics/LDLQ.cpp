@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "llq/Numerics/LDLQ.h"
+#include "GroupRange.h"
 #include "RangeSearch.h"
 #include "VectorClones.h"
 #include "llq/Numerics/Compensation.h"

@@ -6,6 +6,7 @@
 
 #include "llq/Numerics/PartialBinarization.h"
 #include "BinaryTerm.h"
+#include "GroupRange.h"
 #include "VectorClones.h"
 #include "llq/Support/ParallelFor.h"
 

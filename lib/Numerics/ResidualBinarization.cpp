@@ -10,6 +10,7 @@
 
 #include "llq/Numerics/ResidualBinarization.h"
 #include "BinaryTerm.h"
+#include "GroupRange.h"
 #include "VectorClones.h"
 #include "llq/Support/ParallelFor.h"
 

@@ -110,7 +110,11 @@ CompensatedQuantizer::operator()(const LinearLayer &layer) {
   FailureOr<QuantizedWeight> result = method.quantize(layer, *found, pool);
   if (failed(result))
     return failure();
-  result->figures.push_back({"damp", found->damp()});
+  // Figures of a stand-in for the second moment would say nothing.
+  if (deadChannels == layer.getColumns())
+    result->figures.clear();
+  else
+    result->figures.push_back({"damp", found->damp()});
   if (deadChannels)
     result->figures.push_back({"dead_channels", double(deadChannels)});
   return result;

@@ -44,7 +44,7 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
 
 func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
   %w = llq.weight dense_resource<w> : tensor<1x2xf32>
-  // expected-error@+1 {{'llq.linear' op "a" has no second moment of its inputs, gptq needs one}}
+  // expected-error@+1 {{'llq.linear' op "a" has no second moment of its inputs, the method needs one}}
   %y = llq.linear "a" %x, %w {llq.stats = {tokens = 4 : i64, abs_max = dense<1.0> : tensor<2xf32>, mean_abs = dense<1.0> : tensor<2xf32>, mean_square = dense<1.0> : tensor<2xf32>}}
     : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>

@@ -76,10 +76,6 @@ public:
 using MakeStripRounder =
     std::function<std::unique_ptr<StripRounder>(int64_t begin, int64_t end)>;
 
-/// The first of weights[rows, columns] that is not finite.
-std::optional<NonFiniteWeight> findNonFinite(const float *weights, int64_t rows,
-                                             int64_t columns);
-
 /// Rounds finite weights[rows, K] column by column.
 CompensatedLoss compensateColumns(const float *weights, int64_t rows,
                                   const GPTQFactor &factor,
