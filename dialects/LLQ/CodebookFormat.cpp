@@ -41,8 +41,9 @@ SmallVector<WeightComponent> CodebookAttr::getComponents(int64_t n,
       {"levels", RankedTensorType::get({n, groups, getTables(), getNumListed()},
                                        b.getF16Type())});
   if (getTables() > 1)
-    components.push_back(
-        {"counts", RankedTensorType::get({groups}, b.getI8Type())});
+    components.push_back({"counts",
+                          RankedTensorType::get({groups}, b.getI8Type()),
+                          /*hasRows=*/false});
   return components;
 }
 

@@ -25,10 +25,12 @@
 namespace llq {
 
 /// One array of a quantized weight: its name in `llq.quantized_weight`, its
-/// shape and its element type.
+/// shape and its element type, and whether its rows are those of the matrix or
+/// it belongs to all of them.
 struct WeightComponent {
   llvm::StringRef name;
   mlir::RankedTensorType type;
+  bool hasRows = true;
 };
 
 /// Module attributes: the architecture, the tokenizer's files (a dictionary of

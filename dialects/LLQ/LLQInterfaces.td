@@ -53,7 +53,8 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
            "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd, "float *":$out)>,
     InterfaceMethod<[{
         Whether row `i` of the matrix is decoded from row `i` of each component
-        alone, so that rows may be put in another order.
+        that has rows, and those that have none, so that rows may be put in
+        another order.
       }],
       "bool", "hasIndependentRows", (ins), "", [{ return false; }]>,
   ];

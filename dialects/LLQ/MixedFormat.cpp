@@ -46,7 +46,7 @@ SmallVector<WeightComponent> MixedAttr::getComponents(int64_t n,
   return {{"codes", make({n, codeBytes}, b.getI8Type())},
           {"scales", make({n, groups}, b.getF16Type())},
           {"offsets", make({n, groups}, b.getF16Type())},
-          {"bits", make({groups}, b.getI8Type())}};
+          {"bits", make({groups}, b.getI8Type()), /*hasRows=*/false}};
 }
 
 llvm::Error MixedAttr::verifyContents(ArrayRef<ArrayRef<char>> data, int64_t n,

@@ -78,8 +78,8 @@ static double absError(std::span<const float> group, FloatZeroGrid grid,
 
 FloatZeroGrid
 llq::numerics::chooseFloatZeroGrid(std::span<const float> group,
-                                   const UniformGridOptions &options) {
-  assert(options.isValid());
+                                   const HQQOptions &options) {
+  assert(options.grid.isValid());
   if (group.empty())
     return {1.0f, 0.0f};
   auto [least, greatest] = std::minmax_element(group.begin(), group.end());
@@ -88,17 +88,18 @@ llq::numerics::chooseFloatZeroGrid(std::span<const float> group,
     return {1.0f, 0.0f};
   // Halves, because the difference of two floats can overflow.
   const float half = *greatest * 0.5f - *least * 0.5f;
-  const float step = half / (static_cast<float>(options.maxCode()) * 0.5f);
-  const float scale =
-      roundScale(std::max(step, largest / kLargestSteps), options.scaleType);
-  return {scale, std::clamp(-*least / scale, -kLargestSteps, kLargestSteps)};
+  const float step = half / (static_cast<float>(options.grid.maxCode()) * 0.5f);
+  const float scale = roundScale(std::max(step, largest / kLargestSteps),
+                                 options.grid.scaleType);
+  const float zero = std::clamp(-*least / scale, -kLargestSteps, kLargestSteps);
+  return {scale, options.roundsFirstZero() ? std::nearbyint(zero) : zero};
 }
 
 FloatZeroGrid llq::numerics::searchFloatZero(std::span<const float> group,
                                              const HQQOptions &options) {
   const float maxCode = static_cast<float>(options.grid.maxCode());
   const auto count = static_cast<int64_t>(group.size());
-  FloatZeroGrid grid = chooseFloatZeroGrid(group, options.grid);
+  FloatZeroGrid grid = chooseFloatZeroGrid(group, options);
   if (count == 0)
     return grid;
 
@@ -154,7 +155,7 @@ void llq::numerics::dequantizeGroup(std::span<const uint8_t> codes,
     weights[j] = grid.scale * (static_cast<float>(codes[j]) - grid.zero);
 }
 
-/// The zero as f16, kept only if it is no worse than that of plain rounding.
+/// The zero as f16, kept only if it is no worse than the first one.
 static FloatZeroGrid storedGrid(std::span<const float> group,
                                 const HQQOptions &options) {
   auto stored = [](FloatZeroGrid grid) {
@@ -162,7 +163,7 @@ static FloatZeroGrid storedGrid(std::span<const float> group,
     return grid;
   };
   const float maxCode = static_cast<float>(options.grid.maxCode());
-  FloatZeroGrid plain = stored(chooseFloatZeroGrid(group, options.grid));
+  FloatZeroGrid plain = stored(chooseFloatZeroGrid(group, options));
   FloatZeroGrid best = stored(searchFloatZero(group, options));
   return absError(group, best, maxCode) <= absError(group, plain, maxCode)
              ? best

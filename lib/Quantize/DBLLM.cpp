@@ -163,6 +163,7 @@ struct QuantizeDBLLMPass : impl::QuantizeDBLLMPassBase<QuantizeDBLLMPass> {
         getCompensationOptions(*this, module, *weights);
     if (failed(compensation))
       return signalPassFailure();
+    compensation->factor.blockSize = blockSize;
     numerics::DualBinaryOptions options;
     options.groupSize = groupSize;
     options.start =

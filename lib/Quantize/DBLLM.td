@@ -34,5 +34,5 @@ def QuantizeDBLLMPass : QuantPass<"dbllm"> {
       "Search the first grid of a group; false begins at max|w| / 2">,
     Option<"rounds", "rounds", "::llq::BoundedInt<0, 1000>", "20",
       "Most rounds of bits and scales in turn">,
-  ] # compensationOptions # layerOptions;
+  ] # compensationOptions # columnOptions # layerOptions;
 }

@@ -132,6 +132,7 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
         getCompensationOptions(*this, module, *weights);
     if (failed(compensation))
       return signalPassFailure();
+    compensation->factor.blockSize = blockSize;
     compensation->factor.order =
         actOrder ? numerics::GPTQOrder::Activation : order;
     compensation->factor.staticGroups = staticGroups;

@@ -40,7 +40,7 @@ def QuantizeGPTQPass : QuantPass<"gptq"> {
     `method` of a layer records the objective per weight before and after
     (`objective_rtn`, `objective`): its value for rounding to nearest and for this.
   }];
-  let options = weightOptions # compensationOptions # [
+  let options = weightOptions # compensationOptions # columnOptions # [
     Option<"order", "order", "::llq::numerics::GPTQOrder",
       "::llq::numerics::GPTQOrder::Natural", "Order of the columns",
       [{::llvm::cl::values(

@@ -56,6 +56,7 @@ struct QuantizeHQQPass : impl::QuantizeHQQPassBase<QuantizeHQQPass> {
     options.beta = beta;
     options.iterations = int(int64_t(iterations));
     options.normalise = normalise;
+    options.firstZero = firstZero;
     if (!(options.power > 0 && options.power < 1 && options.beta > 0 &&
           std::isfinite(options.beta))) {
       emitError(module.getLoc(), "llq-quantize-hqq: power is above 0 and below "

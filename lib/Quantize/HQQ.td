@@ -28,6 +28,15 @@ def QuantizeHQQPass : QuantPass<"hqq"> {
     Option<"beta", "beta", "double", "10", "Weight of the splitting, above 0">,
     Option<"iterations", "iterations", "::llq::BoundedInt<0, 1000>", "20",
       "Most iterations; the best zero point of all is kept">,
+    Option<"firstZero", "first-zero", "::llq::numerics::FirstZero",
+      "::llq::numerics::FirstZero::Published", "Where the search begins",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::numerics::FirstZero::Published, "published",
+                   "rounded with 4 bits, as in the published code"),
+        clEnumValN(::llq::numerics::FirstZero::Rounded, "rounded",
+                   "at a whole number, where the grid has a zero"),
+        clEnumValN(::llq::numerics::FirstZero::Exact, "exact",
+                   "where the range of the weights puts it"))}]>,
     Option<"normalise", "normalise", "bool", "false",
       "Measure errors in steps of the grid">,
   ];

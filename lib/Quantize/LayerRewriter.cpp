@@ -6,6 +6,8 @@
 
 #include "LayerRewriter.h"
 
+#include "llq/Numerics/Float16.h"
+
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/MapVector.h"
@@ -61,6 +63,12 @@ DictionaryAttr FinishedLayer::store() const {
   entries.set("method", method);
   if (order)
     entries.set("order", order);
+  if (inputRotation)
+    entries.set("input_rotation", inputRotation);
+  if (inputScale)
+    entries.set("input_scale", inputScale);
+  if (outputRotation)
+    entries.set("output_rotation", outputRotation);
   return entries.getDictionary(type.getContext());
 }
 
@@ -70,7 +78,10 @@ std::optional<FinishedLayer> FinishedLayer::load(DictionaryAttr stored) {
                             : QuantizedType(),
                        stored.getAs<DictionaryAttr>("components"),
                        stored.getAs<DictionaryAttr>("method"),
-                       stored.getAs<DenseIntElementsAttr>("order")};
+                       stored.getAs<DenseIntElementsAttr>("order"),
+                       stored.getAs<RotationAttr>("input_rotation"),
+                       stored.getAs<RotationAttr>("output_rotation"),
+                       stored.getAs<TypedAttr>("input_scale")};
   if (!result.type || !result.components || !result.method)
     return std::nullopt;
   return result;
@@ -85,7 +96,22 @@ static DenseIntElementsAttr getInputOrder(MLIRContext *context,
   return Builder(context).getI32TensorAttr(order);
 }
 
-/// Whether the channels that a use of a weight reads can be permuted.
+/// The scale of the inputs of `weight` as a resource, or null.
+static TypedAttr storeInputScale(MLIRContext *context, StringRef name,
+                                 const QuantizedWeight &weight) {
+  if (weight.inputScale.empty())
+    return {};
+  std::vector<uint16_t> halves(weight.inputScale.size());
+  numerics::encodeF16(weight.inputScale, halves);
+  auto type = RankedTensorType::get({int64_t(halves.size())},
+                                    Float16Type::get(context));
+  return DenseResourceElementsAttr::get(
+      type, (name + ".input_scale").str(),
+      HeapAsmResourceBlob::allocateAndCopyInferAlign(
+          ArrayRef<uint16_t>(halves)));
+}
+
+/// Whether the channels that a use of a weight reads can be changed.
 static bool hasInputs(const WeightUse &use) {
   auto layer = dyn_cast<LinearOp>(use.op);
   return layer && isa<RankedTensorType>(layer.getInput().getType());
@@ -119,12 +145,20 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   auto type = QuantizedType::get(
       context, {weight->getRows(), weight->getColumns()}, weight->getFormat());
   DenseIntElementsAttr order = getInputOrder(context, *weight);
-  if (order && !llvm::all_of(selected.uses, hasInputs))
-    return layer.emitError() << "has no inputs whose channels can be permuted";
+  bool changesInputs = order || weight->inputRotation || weight->outputRotation;
+  if (changesInputs && !llvm::all_of(selected.uses, hasInputs))
+    return layer.emitError() << "has no inputs whose channels can be permuted "
+                                "or rotated";
   DictionaryAttr method =
       getProvenance(*weight, selected.uses.front().op->getAttr(kPreparedAttr));
-  return FinishedLayer{type, weight->takeComponents(layer.getName()), method,
-                       order, time.count()};
+  return FinishedLayer{type,
+                       weight->takeComponents(layer.getName()),
+                       method,
+                       order,
+                       weight->inputRotation,
+                       weight->outputRotation,
+                       storeInputScale(context, layer.getName(), *weight),
+                       time.count()};
 }
 
 /// Says what has become of a layer; figures are those of its `method`.
@@ -165,6 +199,38 @@ static Value permuteInput(LinearOp layer, DenseIntElementsAttr order) {
   return PermuteChannelsOp::create(b, layer.getLoc(), input, order);
 }
 
+/// The inputs of `layer` in the basis of `rotation`, the same for all layers
+/// that ask for it without a scale.
+static Value rotateInput(LinearOp layer, RotationAttr rotation,
+                         TypedAttr scale) {
+  Value input = layer.getInput();
+  for (Operation *user : input.getUsers())
+    if (auto rotate = dyn_cast<RotateOp>(user);
+        rotate && !scale && !rotate.getScale() && !rotate.getTransposed() &&
+        rotate.getRotation() == rotation &&
+        rotate->getBlock() == layer->getBlock() &&
+        rotate->isBeforeInBlock(layer))
+      return rotate;
+  OpBuilder b(layer);
+  if (!scale)
+    b.setInsertionPointAfterValue(input);
+  Value factors;
+  if (scale)
+    factors = WeightOp::create(b, layer.getLoc(), scale);
+  return RotateOp::create(b, layer.getLoc(), input.getType(), input, factors,
+                          rotation, /*transposed=*/false);
+}
+
+/// Puts the result of `layer` back into the basis that its readers expect.
+static void rotateResult(LinearOp layer, RotationAttr rotation) {
+  OpBuilder b(layer);
+  b.setInsertionPointAfter(layer);
+  Value result = layer.getResult();
+  auto rotate = RotateOp::create(b, layer.getLoc(), result.getType(), result,
+                                 Value(), rotation, /*transposed=*/true);
+  result.replaceAllUsesExcept(rotate, rotate);
+}
+
 void LayerRewriter::replace(const SelectedWeight &selected,
                             const FinishedLayer &finished) {
   report(selected.uses.front(), options.method, finished);
@@ -179,9 +245,14 @@ void LayerRewriter::replace(const SelectedWeight &selected,
           builder, source->getLoc(), finished.type, finished.components);
     }
     each.operand->set(replacement);
-    if (finished.order) {
-      auto layer = cast<LinearOp>(each.op);
-      layer.getInputMutable().assign(permuteInput(layer, finished.order));
+    if (auto layer = dyn_cast<LinearOp>(each.op)) {
+      if (finished.inputRotation)
+        layer.getInputMutable().assign(
+            rotateInput(layer, finished.inputRotation, finished.inputScale));
+      if (finished.order)
+        layer.getInputMutable().assign(permuteInput(layer, finished.order));
+      if (finished.outputRotation)
+        rotateResult(layer, finished.outputRotation);
     }
     each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.

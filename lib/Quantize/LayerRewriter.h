@@ -21,6 +21,10 @@ struct FinishedLayer {
   mlir::DictionaryAttr method;
   /// Of the inputs (QuantizedWeight::inputOrder); null: as they are.
   mlir::DenseIntElementsAttr order;
+  /// In front of the layer and behind it; null if there are none. The scale is
+  /// a resource blob of f16.
+  RotationAttr inputRotation, outputRotation;
+  mlir::TypedAttr inputScale;
   /// Time that the method took; 0 if it was done before.
   double seconds = 0;
 

@@ -36,6 +36,11 @@ LinearLayer::LinearLayer(Operation *op, StringRef name, TypedAttr weight,
       type(cast<RankedTensorType>(weight.getType())), grid(grid),
       reader(reader), statistics(std::move(statistics)) {}
 
+bool LinearLayer::hasBias() const {
+  auto layer = dyn_cast<LinearOp>(op);
+  return layer && layer.getBias();
+}
+
 bool LinearLayer::isSketch() const {
   return isa<LinearOp>(op) &&
          op->getParentOfType<ModuleOp>()->hasAttr(kSketchAttr);

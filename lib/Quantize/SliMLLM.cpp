@@ -123,6 +123,7 @@ struct QuantizeSliMLLMPass
         getCompensationOptions(*this, module, *weights);
     if (failed(compensation))
       return signalPassFailure();
+    compensation->factor.blockSize = blockSize;
     double weight = salientWeight, most = deviations;
     if (!(weight > 0 && std::isfinite(weight) && std::isfinite(most))) {
       emitError(module.getLoc(),

@@ -40,5 +40,5 @@ def QuantizeSliMLLMPass : QuantPass<"slimllm"> {
       "Weight of salient elements in the search of a group's range">,
     Option<"deviations", "deviations", "double", "2",
       "Standard deviations of salience above the mean that make an element salient">,
-  ] # compensationOptions # layerOptions;
+  ] # compensationOptions # columnOptions # layerOptions;
 }

@@ -107,15 +107,19 @@ LogicalResult PermutationFolder::permuteRows(OpOperand &operand,
     permuted = WeightOp::create(b, source->getLoc(), *value);
   } else {
     auto quantized = cast<QuantizedWeightOp>(source);
+    QuantizedType type = quantized.getType();
     NamedAttrList components;
-    for (NamedAttribute component : quantized.getComponents()) {
-      StringRef name = component.getName().getValue();
-      FailureOr<TypedAttr> value =
-          permuteRows(layer, cast<TypedAttr>(component.getValue()), order,
-                      (layer.getName() + "." + name).str());
+    for (const WeightComponent &component :
+         cast<WeightFormatInterface>(type.getFormat())
+             .getComponents(type.getRows(), type.getColumns())) {
+      auto data = quantized.getComponents().getAs<TypedAttr>(component.name);
+      FailureOr<TypedAttr> value = data;
+      if (component.hasRows)
+        value = permuteRows(layer, data, order,
+                            (layer.getName() + "." + component.name).str());
       if (failed(value))
         return failure();
-      components.append(name, *value);
+      components.append(component.name, *value);
     }
     permuted =
         QuantizedWeightOp::create(b, source->getLoc(), quantized.getType(),

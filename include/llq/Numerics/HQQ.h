@@ -29,6 +29,14 @@
 namespace llq::numerics {
 
 /// Free choices of HQQ. The grid's scheme and clip search have no meaning here.
+/// Whether the search begins at a whole zero point, so that a weight of zero
+/// stays one unless that costs the others more.
+enum class FirstZero : uint8_t {
+  Published, ///< with 4 bits, as the authors' code does
+  Rounded,
+  Exact,
+};
+
 struct HQQOptions {
   UniformGridOptions grid{.groupSize = 64};
   double power = 0.7; ///< p of the error model, 0 < p < 1
@@ -38,6 +46,12 @@ struct HQQOptions {
   /// errors below beta^(-1/(2-p)), 0.17, are left to the mean square, and those
   /// of a language model all are.
   bool normalise = false;
+  FirstZero firstZero = FirstZero::Published;
+
+  bool roundsFirstZero() const {
+    return firstZero == FirstZero::Rounded ||
+           (firstZero == FirstZero::Published && grid.bits == 4);
+  }
 };
 
 /// Scale and zero point of a group, not yet rounded to their storage.
@@ -47,10 +61,10 @@ struct FloatZeroGrid {
 };
 
 /// The grid of a group of finite weights before the first iteration: what
-/// round-to-nearest with a real zero point uses. The scale is rounded to its
-/// type.
+/// round-to-nearest with a real zero point uses, or the next whole one. The
+/// scale is rounded to its type.
 FloatZeroGrid chooseFloatZeroGrid(std::span<const float> group,
-                                  const UniformGridOptions &options);
+                                  const HQQOptions &options);
 
 /// The grid after the iterations, best zero of all; its mean |w - ŵ| is at most
 /// that of chooseFloatZeroGrid.

@@ -29,7 +29,6 @@ template <typename Pass> struct CompensationAccess : Pass {
   static CompensationOptions get(Pass &pass) {
     CompensationOptions options;
     options.factor.damp = pass.*&CompensationAccess::damp;
-    options.factor.blockSize = pass.*&CompensationAccess::blockSize;
     options.calibration.inputs = pass.*&CompensationAccess::inputs;
     options.calibration.trueSequential =
         pass.*&CompensationAccess::trueSequential;

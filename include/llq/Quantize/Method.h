@@ -131,6 +131,7 @@ public:
   /// Output features N and input features K of `w[N,K]`.
   int64_t getRows() const { return type.getDimSize(0); }
   int64_t getColumns() const { return type.getDimSize(1); }
+  bool hasBias() const;
   /// The grid that the user asked for in this layer.
   const numerics::UniformGridOptions &getGrid() const { return grid; }
   mlir::MLIRContext *getContext() const { return op->getContext(); }
@@ -185,6 +186,14 @@ public:
   std::vector<int32_t> inputOrder;
   /// Puts rows `values[rows, K]` of the layer's weight in that order.
   void permuteColumns(llvm::MutableArrayRef<float> values) const;
+
+  /// The bases that the matrix is stored in: that of its input, with `scale` in
+  /// front if it is not empty, and that of its result. The driver puts
+  /// llq.rotate in front of the layer and behind it; with an order of the
+  /// inputs, the order is that of the rotated ones. A layer with a bias has no
+  /// basis of its result.
+  RotationAttr inputRotation, outputRotation;
+  std::vector<float> inputScale; ///< exact in f16
 
   /// Error against the source weight. The driver measures it if the method has
   /// not.

@@ -89,6 +89,10 @@ class QuantPass<string method>
       "Share of the mean of H's diagonal that is added to it">,
     Option<"firstTokenShare", "first-token-share", "double", "0.03",
       "Least share of the samples' first tokens in H; 0 weighs all tokens alike">,
+  ];
+
+  /// For methods that go column by column.
+  list<Option> columnOptions = [
     Option<"blockSize", "block-size", "::llq::BoundedInt<1, 4096>", "256",
       "Columns between two updates of the rest">,
   ];

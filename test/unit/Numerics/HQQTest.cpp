@@ -48,7 +48,7 @@ double meanError(const Floats &group, FloatZeroGrid grid,
 
 TEST(HQQ, Example) {
   const Floats w = {-0.62f, 0.11f, 0.35f, -0.08f, 0.51f, -0.27f, 0.90f, 0.02f};
-  auto grid = chooseFloatZeroGrid(w, hqq(3).grid);
+  auto grid = chooseFloatZeroGrid(w, hqq(3));
   EXPECT_NEAR(grid.scale, 0.2171429, 1e-6);
   const double zeros[] = {2.855263, 2.720395, 2.595395, 2.595395};
   const double errors[] = {0.053214, 0.051964, 0.048214, 0.048214};
@@ -73,7 +73,7 @@ TEST(HQQ, NeverWorseThanPlainRounding) {
         options.normalise = normalise;
         // The search takes its errors in f32.
         const double plain =
-            meanError(w, chooseFloatZeroGrid(w, options.grid), options);
+            meanError(w, chooseFloatZeroGrid(w, options), options);
         EXPECT_LE(meanError(w, searchFloatZero(w, options), options),
                   plain * (1 + 1e-6));
       }
@@ -83,7 +83,7 @@ TEST(HQQ, ZeroStaysNearWhereItWasForNormalWeights) {
   for (uint64_t seed = 0; seed != 40; ++seed) {
     const Floats w = normalMatrix(64, 100 + seed);
     EXPECT_NEAR(searchFloatZero(w, hqq(4)).zero,
-                chooseFloatZeroGrid(w, hqq(4).grid).zero, 0.5);
+                chooseFloatZeroGrid(w, hqq(4)).zero, 0.5);
   }
 }
 
