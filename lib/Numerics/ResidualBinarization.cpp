@@ -528,8 +528,9 @@ std::optional<NonFiniteWeight> llq::numerics::quantizeResidualBinary(
   const int64_t columns = factor.columns();
   assert(options.salientColumns >= 0);
   assert(factor.options().order == GPTQOrder::Natural &&
-         factor.options().blockSize ==
-             blockOptions(factor.options().groupSize, columns).blockSize);
+         std::min(factor.options().blockSize, columns) ==
+             std::min(factor.groupLength(), columns) &&
+         "blocks are groups");
   if (auto bad = findNonFinite(weights, rows, columns))
     return bad;
   const auto factors = salienceFactors(factor, options.criterion, pool);

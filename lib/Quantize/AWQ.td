@@ -65,9 +65,9 @@ def QuantizeAWQPass : QuantPass<"awq"> {
                    "behind the attention or feed-forward part"),
         clEnumValN(::llq::AWQLoss::Layer, "layer",
                    "behind the layers themselves"))}]>,
-    Option<"lossTokens", "loss-tokens", "::llq::BoundedInt<1>", "2048",
+    Option<"lossTokens", "loss-tokens", "::llq::BoundedInt<1>", "4096",
       "Calibration tokens that run through a part for each choice of scales">,
-    Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "512",
+    Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "2048",
       "Calibration tokens that sites of more channels are measured with">,
   ];
 }

@@ -87,6 +87,22 @@ TEST(HQQ, ZeroStaysNearWhereItWasForNormalWeights) {
   }
 }
 
+TEST(HQQ, BeginsAtAWholeZeroWithFourBits) {
+  const Floats w = normalMatrix(64, 3);
+  auto zero = [&](unsigned bits, FirstZero first) {
+    HQQOptions options = hqq(bits);
+    options.firstZero = first;
+    return chooseFloatZeroGrid(w, options).zero;
+  };
+  for (unsigned bits : {3, 4}) {
+    const float exact = zero(bits, FirstZero::Exact);
+    EXPECT_NE(exact, std::nearbyint(exact));
+    EXPECT_EQ(zero(bits, FirstZero::Rounded), std::nearbyint(exact));
+    EXPECT_EQ(zero(bits, FirstZero::Published),
+              bits == 4 ? std::nearbyint(exact) : exact);
+  }
+}
+
 TEST(HQQ, ConstantShiftsOnlyTheZero) {
   // Binary fractions, so that the shifted weights are exact.
   Floats w = normalMatrix(32, 7, 1.0f);
@@ -95,7 +111,9 @@ TEST(HQQ, ConstantShiftsOnlyTheZero) {
   Floats shifted = w;
   for (float &value : shifted)
     value += 0.5f;
-  auto a = searchFloatZero(w, hqq(4)), b = searchFloatZero(shifted, hqq(4));
+  HQQOptions options = hqq(4);
+  options.firstZero = FirstZero::Exact;
+  auto a = searchFloatZero(w, options), b = searchFloatZero(shifted, options);
   EXPECT_EQ(a.scale, b.scale);
   EXPECT_NEAR(b.zero * b.scale, a.zero * a.scale - 0.5, 1e-4);
   Codes first(32), second(32);
