@@ -195,7 +195,7 @@ def LLQ_CodebookAttr : LLQ_Attr<"Codebook", "codebook",
                                  ["hasIndependentRows", "verifyContents"]>]> {
   let summary = "Codes that stand for any values, listed per group";
   let description = [{
-    `w[n,k] = level[n,g,table(k)](code[n,k])`, `g = k / group`. `group = 0` means
+    `w[n,k] = level[n,g,table(k),code[n,k]]`, `g = k / group`. `group = 0` means
     one group per row; the last group of a row may be shorter. With `tables = 2`
     the first columns of each group, `counts[g]` of them in all rows, use the
     second table, the others the first. A table lists the value of each code; with

@@ -68,30 +68,50 @@ static std::string getAccuracy(StringRef kernel) {
   return {};
 }
 
-/// Whether the dispatch that makes `rows` puts their channels in another order,
-/// which then is stored.
-static bool isPermuted(Value rows) {
-  auto isOrder = [](Attribute value) {
-    return isa<DenseIntElementsAttr>(value);
-  };
+/// The dispatch that makes `rows`, or null.
+static DispatchOp getMaker(Value rows) {
   for (Operation *user : rows.getUsers()) {
     auto dispatch = cast<DispatchOp>(user);
     auto written = dispatch.getBuffers().take_back(dispatch.getNumWrites());
-    if (!llvm::is_contained(written, rows))
-      continue;
-    for (Value buffer : dispatch.getBuffers())
-      if (auto vectors = dyn_cast_if_present<PaddedVectorAttr>(
-              buffer.getDefiningOp<BufferOp>().getContentAttr());
-          vectors && llvm::any_of(vectors.getValues(), isOrder))
-        return true;
+    if (llvm::is_contained(written, rows))
+      return dispatch;
   }
-  return false;
+  return {};
+}
+
+/// What is stored to put the rows that a product reads into the order and basis
+/// of its weight, without what is in `counted`: orders of channels, and scales
+/// in front of rotations.
+static int64_t getInputBytes(Value rows, llvm::DenseSet<Value> &counted) {
+  DispatchOp maker = getMaker(rows);
+  if (!maker)
+    return 0;
+  StringRef kernel = maker.getKernel();
+  bool rotates = kernel.starts_with("rotate_");
+  int64_t bytes = 0;
+  for (Value value : maker.getBuffers()) {
+    auto buffer = value.getDefiningOp<BufferOp>();
+    auto vectors =
+        dyn_cast_if_present<PaddedVectorAttr>(buffer.getContentAttr());
+    if (!vectors || !counted.insert(value).second)
+      continue;
+    // Tables of rotations belong to all layers of a width.
+    for (Attribute vector : vectors.getValues())
+      if (auto order = dyn_cast<DenseIntElementsAttr>(vector))
+        bytes += rotates ? 0 : kOrderBytes * order.size();
+      else if (isa<DenseResourceElementsAttr, ExternalAttr>(vector))
+        bytes += rotates ? buffer.getBytes() : 0;
+  }
+  // Rows are rotated first, then permuted and quantized.
+  if (kernel.starts_with("permute_") || kernel.starts_with("quantize_"))
+    bytes += getInputBytes(maker.getBuffers().front(), counted);
+  return bytes;
 }
 
 void ModelHeader::collectLayers() {
-  // Permuted inputs, whose order counts once: for the first layer of those that
+  // Orders and bases of inputs count once: for the first layer of those that
   // read them.
-  llvm::DenseSet<Value> permuted;
+  llvm::DenseSet<Value> counted;
   for (const WeightSegment &weight : weights) {
     BufferOp buffer = weight.buffer;
     auto packed = dyn_cast<PackedAttr>(*buffer.getContent());
@@ -99,13 +119,12 @@ void ModelHeader::collectLayers() {
       continue;
     // What the dispatches that read the weight say of it.
     std::string accuracy = "exact";
-    bool countOrder = false;
+    int64_t inputBytes = 0;
     for (Operation *user : buffer->getUsers()) {
       auto dispatch = cast<DispatchOp>(user);
       if (std::string found = getAccuracy(dispatch.getKernel()); !found.empty())
         accuracy = found;
-      Value input = dispatch.getBuffers().front();
-      countOrder |= isPermuted(input) && permuted.insert(input).second;
+      inputBytes += getInputBytes(dispatch.getBuffers().front(), counted);
     }
     for (WeightPartAttr part : packed.getParts()) {
       auto [rows, columns] =
@@ -114,9 +133,8 @@ void ModelHeader::collectLayers() {
                           cast<QuantizedType>(part.getType()).getColumns())
               : std::pair(cast<ShapedType>(part.getType()).getDimSize(0),
                           cast<ShapedType>(part.getType()).getDimSize(1));
-      int64_t bytes = getStoredBytes(part.getType());
-      if (std::exchange(countOrder, false))
-        bytes += kOrderBytes * columns;
+      int64_t bytes =
+          getStoredBytes(part.getType()) + std::exchange(inputBytes, 0);
       layers.push_back({part, rows, columns, bytes, accuracy,
                         part.getName().getValue().starts_with("layers.")});
     }

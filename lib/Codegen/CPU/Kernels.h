@@ -118,8 +118,7 @@ struct NormKernel {
 };
 
 /// Rows times an orthogonal matrix: blocks of `size` channels, all alike.
-/// Buffers: x, [scale f32[Kp], then the tables of the rotation, see getTables],
-/// y.
+/// Buffers: x, [scale f32[Kp]], [the tables of the rotation, see getTables], y.
 struct RotateKernel {
   RotationKind kind;
   int64_t size, columns;
@@ -132,9 +131,9 @@ struct RotateKernel {
   mlir::LogicalResult
   verify(llvm::function_ref<mlir::InFlightDiagnostic()> emitError) const;
   bool hasTables() const {
-    return scaled || hasSigns || kind == RotationKind::Kronecker;
+    return hasSigns || kind == RotationKind::Kronecker;
   }
-  /// Contents of the table buffer behind the scale, for #llq.padded_vector.
+  /// Contents of the table buffer, for #llq.padded_vector.
   llvm::SmallVector<mlir::Attribute> getTables(mlir::Builder &b,
                                                int64_t seed) const;
   void emit(mlir::ModuleOp module, const CPULevel &level) const;

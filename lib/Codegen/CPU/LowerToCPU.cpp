@@ -98,7 +98,7 @@ private:
   DenseMap<Value, Place> places;
   llvm::StringSet<> emitted;
   DenseMap<Value, Value> weightBuffers;
-  /// Tables of rotations without a scale, by whether they are transposed.
+  /// Tables of rotations, by whether they are transposed.
   DenseMap<std::pair<Attribute, unsigned>, Value> rotationTables;
   int64_t scratchBytes = 64;
   int64_t temporaries = 0;
@@ -431,27 +431,24 @@ LogicalResult Lowering::lowerRotate(RotateOp op) {
       bool(op.getScale()),        isHadamard && rotation.getSeed() != 0};
   if (failed(kernel.verify([&] { return op.emitOpError(); })))
     return failure();
-  SmallVector<Attribute> vectors;
+  SmallVector<Value> buffers = {x->buffer};
+  auto addVectors = [&](StringRef name, ArrayRef<Attribute> vectors) {
+    int64_t bytes = 0;
+    for (Attribute vector : vectors)
+      bytes += getVectorBytes(vector, kBlockColumns);
+    return getVectors((name + "." + Twine(temporaries)).str(), vectors, bytes);
+  };
   if (op.getScale()) {
     auto scale = op.getScale().getDefiningOp<WeightOp>();
     if (!scale)
       return op.emitOpError("needs a constant scale");
-    vectors.push_back(scale.getValueAttr());
+    buffers.push_back(addVectors("scale", scale.getValueAttr()));
   }
-  SmallVector<Value> buffers = {x->buffer};
   if (kernel.hasTables()) {
-    // Layers of one width share their tables, if they have no scale.
-    Value own;
-    Value &tables =
-        op.getScale() ? own : rotationTables[{rotation, kernel.transposed}];
-    if (!tables) {
-      vectors.append(kernel.getTables(b, rotation.getSeed()));
-      int64_t bytes = 0;
-      for (Attribute vector : vectors)
-        bytes += getVectorBytes(vector, kBlockColumns);
-      tables =
-          getVectors(("rotation." + Twine(temporaries)).str(), vectors, bytes);
-    }
+    // Layers of one width share their tables.
+    Value &tables = rotationTables[{rotation, kernel.transposed}];
+    if (!tables)
+      tables = addVectors("rotation", kernel.getTables(b, rotation.getSeed()));
     buffers.push_back(tables);
   }
   Value y = createRows("rotated", kernel.columns);

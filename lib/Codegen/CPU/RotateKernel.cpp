@@ -136,7 +136,7 @@ private:
   KernelBuilder &b;
   const RotateKernel &kernel;
   VectorType floats;
-  Value tables; ///< behind the scale
+  Value tables;
 };
 
 } // namespace
@@ -274,13 +274,10 @@ void RotateEmitter::kronecker(Value x, Value scale, Value y) {
 void RotateEmitter::emit() {
   int64_t padded = getPaddedColumns(kernel.columns), next = 0;
   Value input = b.buffer(next++), scale;
-  if (kernel.hasTables()) {
+  if (kernel.scaled)
+    scale = b.buffer(next++);
+  if (kernel.hasTables())
     tables = b.buffer(next++);
-    if (kernel.scaled) {
-      scale = tables;
-      tables = b.advance(tables, padded * 4);
-    }
-  }
   Value output = b.buffer(next++);
   b.loop(b.itemBegin(), b.itemEnd(), 1, [&](Value item) {
     Value row = b.mul(b.add(b.tokenBegin(), item), padded * 4);

@@ -54,8 +54,8 @@ std::vector<float> getFloats(Attribute attribute) {
   return cast<DenseF32ArrayAttr>(attribute).asArrayRef().vec();
 }
 
-/// The buffer that lowering makes of the scale and the tables.
-std::vector<char> makeTables(const RotateCase &test, ArrayRef<float> scale) {
+/// The buffer that lowering makes of the tables.
+std::vector<char> makeTables(const RotateCase &test) {
   std::vector<char> bytes;
   auto put = [&](const auto &values) {
     constexpr size_t size = sizeof(values[0]);
@@ -63,8 +63,6 @@ std::vector<char> makeTables(const RotateCase &test, ArrayRef<float> scale) {
     bytes.resize(begin + llvm::alignTo(values.size(), kBlockColumns) * size);
     std::memcpy(bytes.data() + begin, values.data(), values.size() * size);
   };
-  if (test.kernel.scaled)
-    put(scale);
   Builder b(&getContext());
   for (Attribute table : test.kernel.getTables(b, test.seed)) {
     if (isa<DenseF32ArrayAttr>(table))
@@ -107,8 +105,12 @@ TEST_P(Rotate, IsTheProductWithTheMatrix) {
     else
       matrix->apply(expected.data(), count, pool);
 
-    Guarded x(rows), tables(makeTables(test, scale)), y(4 * tokens * padded);
+    scale.resize(padded);
+    Guarded x(rows), factors(scale), tables(makeTables(test)),
+        y(4 * tokens * padded);
     Call call = {module.find(test.kernel.getName()), {&x}, {0, 1}, tokens};
+    if (test.kernel.scaled)
+      call.buffers.push_back(&factors);
     if (test.kernel.hasTables())
       call.buffers.push_back(&tables);
     call.buffers.push_back(&y);
