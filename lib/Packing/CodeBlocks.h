@@ -36,6 +36,16 @@ inline void packPlanes(const uint8_t *codes, llvm::ArrayRef<int64_t> widths,
   }
 }
 
+/// Bit `bit` of the codes of row `r`, as a plane of one bit in each block: the
+/// first one at `plane`, the next `blockBytes` behind it.
+inline void packBit(llvm::ArrayRef<uint8_t> codes, int64_t bit, int64_t r,
+                    int64_t blockBytes, char *plane) {
+  for (size_t at = 0; at < codes.size(); at += kBlockColumns) {
+    packPlane(codes.data() + at, bit, 1, r, plane);
+    plane += blockBytes;
+  }
+}
+
 /// Attaches the layouts of GroupedLayouts.cpp.
 void registerGroupedCPULayouts(mlir::DialectRegistry &registry);
 

@@ -126,10 +126,8 @@ struct PlanesCPULayout
       for (int64_t p = 0; p < count; ++p) {
         numerics::unpackCodes(planes.subspan(p * planeBytes, planeBytes), 1,
                               std::span(bits).first(k));
-        for (int64_t block = 0; block < layout.blocks; ++block)
-          packPlane(&bits[block * kBlockColumns], 0, 1, r,
-                    out + layout.blocksOffset + block * layout.blockBytes +
-                        p * 64);
+        packBit(bits, 0, r, layout.blockBytes,
+                out + layout.blocksOffset + p * 64);
       }
     }
   }
@@ -167,11 +165,9 @@ struct CodebookCPULayout
     for (int64_t r = 0; r < tile.rows; ++r) {
       numerics::unpackCodes(tile.bytes(0, r, numerics::packedRowBytes(k, bits)),
                             bits, std::span(codes).first(k));
-      for (int64_t block = 0; block < layout.blocks; ++block)
-        for (int64_t bit = 0; bit < bits; ++bit)
-          packPlane(&codes[block * kBlockColumns], bit, 1, r,
-                    out + layout.blocksOffset + block * layout.blockBytes +
-                        bit * 64);
+      for (int64_t bit = 0; bit < bits; ++bit)
+        packBit(codes, bit, r, layout.blockBytes,
+                out + layout.blocksOffset + bit * 64);
     }
   }
 };

@@ -14,8 +14,6 @@
 #include "llq/Numerics/BitPacking.h"
 #include "llq/Quantize/CompensatedMethod.h"
 
-#include <cmath>
-
 using namespace mlir;
 
 namespace llq {
@@ -58,8 +56,7 @@ ResidualBinarization::quantize(const LinearLayer &layer,
   if (failed(result) || failed(weights))
     return failure();
   int64_t rows = layer.getRows(), columns = layer.getColumns();
-  int64_t length = groupSize ? std::min(groupSize, columns) : columns;
-  int64_t groups = llvm::divideCeil(columns, length);
+  int64_t length = factor.groupLength(), groups = factor.groupCount();
   std::vector<uint8_t> codes(rows * columns), salient(columns);
   std::vector<float> levels(rows * groups * 2 * options.listedLevels());
   numerics::CompensatedLoss loss;
@@ -67,9 +64,8 @@ ResidualBinarization::quantize(const LinearLayer &layer,
           weights->data(), rows, factor, options,
           {codes.data(), levels.data(), salient.data()}, loss, pool))
     llvm_unreachable("a layer's weights are finite");
-  if (!std::isfinite(loss.outputError))
-    return layer.emitError() << "overflows when errors are compensated, give "
-                                "more samples or a larger damp";
+  if (failed(verifyOutputError(layer, loss.outputError)))
+    return failure();
 
   // Salient columns to the front of their group.
   int64_t count = 0;

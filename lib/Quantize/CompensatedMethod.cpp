@@ -9,6 +9,8 @@
 #include "llq/Numerics/Float16.h"
 #include "llq/Quantize/UniformWeight.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace llq;
 
@@ -58,28 +60,22 @@ CompensatedQuantizer::getFactor(const LinearLayer &layer) {
     return &*factor;
   factor.reset();
   factorOf = statistics;
-  if (statistics->secondMoment.empty()) {
-    layer.emitError() << "has no second moment of its inputs, the method needs "
-                         "one";
+  FailureOr<ArrayRef<float>> moment = getSecondMoment(layer);
+  if (failed(moment))
     return nullptr;
-  }
+  factor = createFactor(layer, *moment, options, pool);
+  if (!factor)
+    return nullptr;
   int64_t columns = layer.getColumns();
-  factor = numerics::GPTQFactor::create(statistics->secondMoment, columns,
-                                        options, pool);
-  if (factor) {
-    deadChannels = factor->deadColumns().size();
-    // Samples that tell nothing about any channel leave no reason for zeros.
-    if (deadChannels == columns) {
-      std::vector<float> identity(columns * columns);
-      for (int64_t j = 0; j < columns; ++j)
-        identity[j * columns + j] = 1;
-      factor = numerics::GPTQFactor::create(identity, columns, options, pool);
-    }
+  deadChannels = factor->deadColumns().size();
+  // Samples that tell nothing about any channel leave no reason for zeros.
+  if (deadChannels == columns) {
+    std::vector<float> identity(columns * columns);
+    for (int64_t j = 0; j < columns; ++j)
+      identity[j * columns + j] = 1;
+    factor = createFactor(layer, identity, options, pool);
   }
-  if (factor)
-    return &*factor;
-  layer.emitError() << "has inputs whose second moment cannot be factorized";
-  return nullptr;
+  return factor ? &*factor : nullptr;
 }
 
 /// A layer of a dry run: any values.
@@ -130,6 +126,32 @@ llq::quantizeCompensatedLayers(ModuleOp module, const WeightOptions &options,
                                   quantizer);
 }
 
+FailureOr<ArrayRef<float>> llq::getSecondMoment(const LinearLayer &layer) {
+  ArrayRef<float> moment = layer.getStatistics()->secondMoment;
+  if (moment.empty())
+    return layer.emitError() << "has no second moment of its inputs, the "
+                                "method needs one";
+  return moment;
+}
+
+std::optional<numerics::GPTQFactor>
+llq::createFactor(const LinearLayer &layer, ArrayRef<float> secondMoment,
+                  const numerics::GPTQOptions &options, ThreadPool &pool) {
+  auto factor = numerics::GPTQFactor::create(secondMoment, layer.getColumns(),
+                                             options, pool);
+  if (!factor)
+    layer.emitError() << "has inputs whose second moment cannot be factorized";
+  return factor;
+}
+
+LogicalResult llq::verifyOutputError(const LinearLayer &layer,
+                                     double outputError) {
+  if (std::isfinite(outputError))
+    return success();
+  return layer.emitError() << "overflows when errors are compensated, give "
+                              "more samples or a larger damp";
+}
+
 FailureOr<std::vector<float>> llq::readWeights(const LinearLayer &layer) {
   std::vector<float> weights(layer.getRows() * layer.getColumns());
   if (llvm::Error failed = layer.readRows(0, layer.getRows(), weights))
@@ -139,8 +161,6 @@ FailureOr<std::vector<float>> llq::readWeights(const LinearLayer &layer) {
 
 void llq::storeHalves(ArrayRef<float> numbers, QuantizedWeight &weight,
                       size_t index, int64_t begin) {
-  std::vector<uint16_t> halves(numbers.size());
-  numerics::encodeF16({numbers.data(), numbers.size()}, halves);
-  std::memcpy(weight.getData(index).data() + begin * sizeof(uint16_t),
-              halves.data(), halves.size() * sizeof(uint16_t));
+  auto *halves = reinterpret_cast<uint16_t *>(weight.getData(index).data());
+  numerics::encodeF16(numbers, {halves + begin, numbers.size()});
 }

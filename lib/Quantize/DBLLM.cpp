@@ -13,8 +13,6 @@
 #include "llq/Quantize/CompensatedMethod.h"
 #include "llq/Quantize/UniformWeight.h"
 
-#include <cmath>
-
 using namespace mlir;
 
 namespace llq {
@@ -78,12 +76,6 @@ private:
   /// Rows that are quantized at once: a few megabytes of a wide layer.
   static constexpr int64_t kRows = 512;
 
-  int64_t getGroups(int64_t columns) const {
-    numerics::UniformGridOptions grid;
-    grid.groupSize = options.groupSize;
-    return grid.groupsPerRow(columns);
-  }
-
   numerics::DualBinaryOptions options;
   bool refit;
 };
@@ -106,7 +98,7 @@ DualBinarization::quantize(const LinearLayer &layer,
     std::vector<float> weights(rows * columns);
     if (llvm::Error failed = layer.readRows(begin, begin + rows, weights))
       return layer.emitError() << llvm::toString(std::move(failed));
-    DualBlock block(rows, columns, getGroups(columns));
+    DualBlock block(rows, columns, factor.groupCount());
     if (numerics::quantizeDualBinary(weights.data(), rows, factor, options,
                                      block.view(), loss, pool))
       llvm_unreachable("a layer's weights are finite");
@@ -116,9 +108,8 @@ DualBinarization::quantize(const LinearLayer &layer,
           factor.addedToDiagonal(), options, block.view(), pool);
     block.store(begin, *result);
   }
-  if (!std::isfinite(loss.outputError))
-    return layer.emitError() << "overflows when errors are compensated, give "
-                                "more samples or a larger damp";
+  if (failed(verifyOutputError(layer, loss.outputError)))
+    return failure();
   double count = double(layer.getRows()) * double(columns);
   result->figures = {{"objective", (loss.outputError - gained) / count}};
   if (refit)
@@ -133,7 +124,8 @@ DualBinarization::quantize(const LinearLayer &layer) {
   if (failed(result))
     return failure();
   auto quantizeRows = [&](const RowBlock &rows) -> llvm::Error {
-    DualBlock block(rows.rows(), rows.columns, getGroups(rows.columns));
+    DualBlock block(rows.rows(), rows.columns,
+                    layer.getGrid().groupsPerRow(rows.columns));
     if (numerics::quantizeDualBinary(rows.weights.data(), rows.rows(),
                                      rows.columns, options, block.view()))
       llvm_unreachable("a layer's weights are finite");

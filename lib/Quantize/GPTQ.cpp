@@ -14,8 +14,6 @@
 #include "llq/Quantize/CompensatedMethod.h"
 #include "llq/Quantize/UniformWeight.h"
 
-#include <cmath>
-
 using namespace mlir;
 
 namespace llq {
@@ -92,9 +90,8 @@ LogicalResult GPTQ::quantizeRows(const LinearLayer &layer,
     error.add(weights, decoded);
     storeUniformBlock(block, begin, grid, weights, result);
   }
-  if (!std::isfinite(loss.outputError))
-    return layer.emitError() << "overflows when errors are compensated, give "
-                                "more samples or a larger damp";
+  if (failed(verifyOutputError(layer, loss.outputError)))
+    return failure();
   result.error = error;
   double count = double(layer.getRows()) * double(columns);
   result.figures = {{"objective_rtn", nearest / count},

@@ -17,8 +17,6 @@
 #include "llq/Quantize/CompensatedMethod.h"
 #include "llq/Quantize/UniformWeight.h"
 
-#include <cmath>
-
 using namespace mlir;
 
 namespace llq {
@@ -30,10 +28,10 @@ namespace {
 
 struct QuIPOptions {
   numerics::LDLQOptions rounding;
+  numerics::GPTQOptions factor;
   QuIPRotation rotation;
   int64_t seed;
   bool rescale;
-  double damp;
 };
 
 class QuIP {
@@ -92,15 +90,14 @@ numerics::UniformGridOptions QuIP::getGrid() const {
 
 LogicalResult QuIP::quantize(const LinearLayer &layer,
                              QuantizedWeight &result) {
-  const InputStatistics &statistics = *layer.getStatistics();
-  if (statistics.secondMoment.empty())
-    return layer.emitError() << "has no second moment of its inputs, the "
-                                "method needs one";
+  FailureOr<ArrayRef<float>> given = getSecondMoment(layer);
+  if (failed(given))
+    return failure();
   FailureOr<std::vector<float>> source = readWeights(layer);
   if (failed(source))
     return failure();
   int64_t rows = layer.getRows(), columns = layer.getColumns();
-  std::vector<float> weights = *source, moment = statistics.secondMoment;
+  std::vector<float> weights = *source, moment = given->vec();
 
   if (options.rescale) {
     std::vector<double> squares(columns);
@@ -116,18 +113,10 @@ LogicalResult QuIP::quantize(const LinearLayer &layer,
   basis.enterWeights(weights.data(), rows, columns, pool);
   basis.enterSecondMoment(moment.data(), columns, pool);
   double mean = numerics::normalizeSecondMoment(moment.data(), columns,
-                                                options.damp, pool);
-  numerics::GPTQOptions factorOptions;
-  factorOptions.groupSize = 0;
-  factorOptions.order = options.rounding.greedyPasses
-                            ? numerics::GPTQOrder::Activation
-                            : numerics::GPTQOrder::Reverse;
-  factorOptions.damp = options.damp;
-  auto factor =
-      numerics::GPTQFactor::create(moment, columns, factorOptions, pool);
+                                                options.factor.damp, pool);
+  auto factor = createFactor(layer, moment, options.factor, pool);
   if (!factor)
-    return layer.emitError()
-           << "has inputs whose second moment cannot be factorized";
+    return failure();
 
   numerics::UniformGridOptions grid = getGrid();
   UniformBlock block(rows, columns, grid, /*floatZeros=*/true);
@@ -137,9 +126,8 @@ LogicalResult QuIP::quantize(const LinearLayer &layer,
                              pool))
     return layer.emitError() << "has weights that are not finite once they are "
                                 "rotated";
-  if (!std::isfinite(chosen.outputError))
-    return layer.emitError() << "overflows when errors are compensated, give "
-                                "more samples or a larger damp";
+  if (failed(verifyOutputError(layer, chosen.outputError)))
+    return failure();
   llvm::fill(block.scales, chosen.scale);
   llvm::fill(block.floatZeros, chosen.zero);
   storeUniformBlock(block, 0, grid, weights, result);
@@ -202,7 +190,9 @@ struct QuantizeQuIPPass : impl::QuantizeQuIPPassBase<QuantizeQuIPPass> {
     options.rotation = rotation;
     options.seed = seed;
     options.rescale = rescale;
-    options.damp = damp;
+    options.factor = compensation->factor;
+    options.factor.order = greedyPasses ? numerics::GPTQOrder::Activation
+                                        : numerics::GPTQOrder::Reverse;
     if (!(options.rounding.range >= 0 && options.rounding.range <= 100)) {
       emitError(module.getLoc(), "llq-quantize-quip: range is 0 to 100, found ")
           << options.rounding.range;

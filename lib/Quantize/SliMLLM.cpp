@@ -74,7 +74,7 @@ MixedPrecision::quantize(const LinearLayer &layer,
       numerics::groupSalience(weights->data(), rows, factor, pool),
       widthOptions, pool);
 
-  int64_t groups = chosen.widths.size();
+  int64_t groups = factor.groupCount();
   std::vector<uint8_t> codes(rows * columns);
   std::vector<float> scales(rows * groups), offsets(rows * groups);
   numerics::CompensatedLoss loss;
@@ -82,16 +82,14 @@ MixedPrecision::quantize(const LinearLayer &layer,
           weights->data(), rows, factor, chosen.widths, options,
           {codes.data(), scales.data(), offsets.data()}, loss, pool))
     llvm_unreachable("a layer's weights are finite");
-  if (!std::isfinite(loss.outputError))
-    return layer.emitError() << "overflows when errors are compensated, give "
-                                "more samples or a larger damp";
+  if (failed(verifyOutputError(layer, loss.outputError)))
+    return failure();
 
   MutableArrayRef<char> stream = result->getData(0);
   int64_t rowBytes = stream.size() / rows;
-  int64_t length = widthOptions.groupSize ? widthOptions.groupSize : columns;
   for (int64_t r = 0; r < rows; ++r)
-    packRow(ArrayRef(codes).slice(r * columns, columns), chosen.widths, length,
-            stream.data() + r * rowBytes);
+    packRow(ArrayRef(codes).slice(r * columns, columns), chosen.widths,
+            factor.groupLength(), stream.data() + r * rowBytes);
   storeHalves(scales, *result, 1);
   storeHalves(offsets, *result, 2);
   llvm::copy(chosen.widths, result->getData(3).data());

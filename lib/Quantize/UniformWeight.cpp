@@ -53,9 +53,8 @@ static void storeNumbers(const std::vector<float> &numbers,
     std::memcpy(out.data(), numbers.data(), out.size());
     return;
   }
-  std::vector<uint16_t> halves(numbers.size());
-  numerics::encodeF16(numbers, halves);
-  std::memcpy(out.data(), halves.data(), out.size());
+  auto *halves = reinterpret_cast<uint16_t *>(out.data());
+  numerics::encodeF16(numbers, {halves, numbers.size()});
 }
 
 void llq::storeUniformBlock(const UniformBlock &block, int64_t begin,

@@ -1,5 +1,4 @@
-//===- GroupedLayouts.h - Tiles of planes, codebooks, widths -----*- C++
-//-*-===//
+//===- GroupedLayouts.h - Tiles of planes, codebooks, widths ----*- C++ -*-===//
 //
 // Where things lie in the packed tiles of formats whose groups are whole blocks
 // of 32 columns, shared by packers and decode recipes. Codes are bit planes as

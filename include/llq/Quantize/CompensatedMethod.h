@@ -76,13 +76,26 @@ public:
 };
 
 /// The same as quantizeCalibratedLayers for such a method. The embedding is
-/// rounded to nearest. Where samples tell nothing about any channel, all channels count
-/// alike. `method` of a layer records the damping, dead channels and what else
-/// the method says.
+/// rounded to nearest. Where samples tell nothing about any channel, all
+/// channels count alike. `method` of a layer records the damping, dead channels
+/// and what else the method says.
 mlir::LogicalResult
 quantizeCompensatedLayers(mlir::ModuleOp module, const WeightOptions &options,
                           const CompensationOptions &compensation,
                           CompensatedMethod &method);
+
+/// The second moment of the layer's inputs, or an error at the layer.
+mlir::FailureOr<llvm::ArrayRef<float>>
+getSecondMoment(const LinearLayer &layer);
+
+/// The factor of `secondMoment`, or an error at the layer.
+std::optional<numerics::GPTQFactor>
+createFactor(const LinearLayer &layer, llvm::ArrayRef<float> secondMoment,
+             const numerics::GPTQOptions &options, ThreadPool &pool);
+
+/// Emits an error at the layer if compensation has overflowed.
+mlir::LogicalResult verifyOutputError(const LinearLayer &layer,
+                                      double outputError);
 
 /// Reads all of a layer. Emits an error if it cannot be read.
 mlir::FailureOr<std::vector<float>> readWeights(const LinearLayer &layer);

@@ -16,11 +16,10 @@ using namespace llq;
 
 #include "llq/Codegen/CPUDecodeInterface.cpp.inc"
 
-SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
-                                      ArrayRef<Value> zeros) const {
+SmallVector<Value> llq::toFloats(KernelBuilder &b, ArrayRef<Value> codes) {
   VectorType words = b.i32x(kTileRows), floats = b.f32x(kTileRows);
   SmallVector<Value> result;
-  for (Value bytes : codes(b, tile, block, 0, 64)) {
+  for (Value bytes : codes) {
     // Byte j of each row's 32-bit word is a column.
     Value word = vector::BitCastOp::create(b, words, bytes);
     for (int64_t j = 0; j < 4; ++j) {
@@ -29,11 +28,18 @@ SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
         code = arith::ShRUIOp::create(b, code, b.splat(words, 8 * j));
       if (j < 3)
         code = arith::AndIOp::create(b, code, b.splat(words, int64_t(255)));
-      Value value = arith::SIToFPOp::create(b, floats, code);
-      Value zero = zeros[result.size() * zeros.size() / kBlockColumns];
-      result.push_back(zero ? b.subf(value, zero) : value);
+      result.push_back(arith::SIToFPOp::create(b, floats, code));
     }
   }
+  return result;
+}
+
+SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
+                                      ArrayRef<Value> zeros) const {
+  SmallVector<Value> result = toFloats(b, codes(b, tile, block, 0, 64));
+  for (auto [c, value] : llvm::enumerate(result))
+    if (Value zero = zeros[c * zeros.size() / kBlockColumns])
+      value = b.subf(value, zero);
   return result;
 }
 
@@ -109,17 +115,6 @@ public:
     bytes = element.getIntOrFloatBitWidth() / 8;
     tileBytes = padded * kTileRows * bytes;
     blockBytes = kBlockColumns * kTileRows * bytes;
-  }
-
-  SmallVector<Value> codes(KernelBuilder &, Value, Value, int64_t,
-                           int64_t) const override {
-    return {};
-  }
-  Value scale(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
-    return {};
-  }
-  Value zero(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
-    return {};
   }
 
   SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,

@@ -50,15 +50,21 @@ public:
   /// selects the rows from firstByte / 4 on.
   virtual llvm::SmallVector<Value> codes(KernelBuilder &b, Value tile,
                                          Value block, int64_t firstByte,
-                                         int64_t bytes) const = 0;
+                                         int64_t bytes) const {
+    return {};
+  }
 
   /// Scales of rows [row, row + rows) of a unit as f32, or null for ones.
   virtual Value scale(KernelBuilder &b, Value tile, Value unit, int64_t row,
-                      int64_t rows) const = 0;
+                      int64_t rows) const {
+    return {};
+  }
 
   /// Zero points likewise, or null for zeros.
   virtual Value zero(KernelBuilder &b, Value tile, Value unit, int64_t row,
-                     int64_t rows) const = 0;
+                     int64_t rows) const {
+    return {};
+  }
 
   /// The 32 columns of a block, each a vector of 16 rows, without the scale.
   /// `zeros[u]` is the zero point of the block's unit u.
@@ -113,6 +119,10 @@ llvm::SmallVector<mlir::Value> perVariant(
     mlir::Value unit, mlir::TypeRange types,
     llvm::function_ref<llvm::SmallVector<mlir::Value>(const CPUDecoder &)>
         body);
+
+/// The 32 columns of a block's codes, those of all rows, as f32.
+llvm::SmallVector<mlir::Value> toFloats(KernelBuilder &b,
+                                        llvm::ArrayRef<mlir::Value> codes);
 
 /// Eight vectors of codes, as CPUDecoder::codes returns them, from bit planes
 /// of `widths` bits, low bits first, at `pointer + offset`.

@@ -31,17 +31,6 @@ public:
     maxCode = 1;
   }
 
-  SmallVector<Value> codes(KernelBuilder &, Value, Value, int64_t,
-                           int64_t) const override {
-    return {};
-  }
-  Value scale(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
-    return {};
-  }
-  Value zero(KernelBuilder &, Value, Value, int64_t, int64_t) const override {
-    return {};
-  }
-
 protected:
   /// Rows [row, row + rows) of array `index` of the `count` arrays of a unit,
   /// which begin at `offset` of the tile.
@@ -320,23 +309,11 @@ public:
     Value unit = getUnit(b, block);
     Value scale = coefficient(b, tile, unit, 0, 0, kTileRows);
     Value base = offset(b, tile, unit, 0, kTileRows);
-    SmallVector<Value> codes =
-        getTerms(b, tile, block, unit, false, 0, 64).front();
-    SmallVector<Value> result;
-    VectorType words = b.i32x(kTileRows), floats = b.f32x(kTileRows);
-    for (Value bytes : codes) {
-      Value word = vector::BitCastOp::create(b, words, bytes);
-      for (int64_t j = 0; j < 4; ++j) {
-        Value code = word;
-        if (j > 0)
-          code = arith::ShRUIOp::create(b, code, b.splat(words, 8 * j));
-        if (j < 3)
-          code = arith::AndIOp::create(b, code, b.splat(words, int64_t(255)));
-        // Not fused: the reference rounds the product.
-        Value product = b.mulf(arith::SIToFPOp::create(b, floats, code), scale);
-        result.push_back(b.addf(product, base));
-      }
-    }
+    SmallVector<Value> result =
+        toFloats(b, getTerms(b, tile, block, unit, false, 0, 64).front());
+    // Not fused: the reference rounds the product.
+    for (Value &value : result)
+      value = b.addf(b.mulf(value, scale), base);
     return result;
   }
 

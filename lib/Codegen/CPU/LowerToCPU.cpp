@@ -79,7 +79,7 @@ private:
                               ArrayRef<StringAttr> names,
                               ArrayRef<DictionaryAttr> methods,
                               bool interleaved);
-  Value getVectors(StringRef name, ArrayRef<Attribute> values, int64_t bytes);
+  Value getVectors(const Twine &name, ArrayRef<Attribute> values);
   template <typename Kernel>
   void dispatch(const Kernel &kernel, int64_t items, int64_t itemsPerToken,
                 ValueRange buffers, int64_t writes = 1);
@@ -173,10 +173,22 @@ FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
   return buffer;
 }
 
-Value Lowering::getVectors(StringRef name, ArrayRef<Attribute> values,
-                           int64_t bytes) {
+/// Bytes of one vector of #llq.padded_vector, `padding` elements at a time.
+static int64_t getVectorBytes(Attribute vector, int64_t padding) {
+  if (auto floats = dyn_cast<DenseF32ArrayAttr>(vector))
+    return 4 * int64_t(llvm::alignTo(floats.size(), padding));
+  auto type = cast<ShapedType>(cast<TypedAttr>(vector).getType());
+  bool isOrder = type.getElementType().isInteger(16);
+  return (isOrder ? kOrderBytes : 4) *
+         int64_t(llvm::alignTo(type.getNumElements(), padding));
+}
+
+Value Lowering::getVectors(const Twine &name, ArrayRef<Attribute> values) {
+  int64_t bytes = 0;
+  for (Attribute value : values)
+    bytes += getVectorBytes(value, kBlockColumns);
   return createBuffer(
-      BufferKind::Weight, name, bytes,
+      BufferKind::Weight, name.str(), bytes,
       PaddedVectorAttr::get(b.getContext(), values, kBlockColumns));
 }
 
@@ -296,8 +308,7 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
                                : LinearKernel::Epilogue::Store;
   SmallVector<Value> buffers = {x->buffer, *weight};
   if (kernel.bias)
-    buffers.push_back(
-        getVectors((names[0].getValue() + ".bias").str(), biases, 4 * columns));
+    buffers.push_back(getVectors(names[0].getValue() + ".bias", biases));
   if (residual) {
     Value other = residual.getLhs() == first.getResult() ? residual.getRhs()
                                                          : residual.getLhs();
@@ -369,33 +380,30 @@ LogicalResult Lowering::lowerRow(RegionOp region, RMSNormOp norm,
   kernel.permute = bool(permute);
   kernel.result = *result;
   kernel.epsilon = norm ? norm.getEpsilon().convertToFloat() : 0;
-  int64_t padded = getPaddedColumns(kernel.columns), vectorBytes = 0;
+  int64_t padded = getPaddedColumns(kernel.columns);
   SmallVector<Attribute> vectors;
   if (norm) {
     auto weight = norm.getWeight().getDefiningOp<WeightOp>();
     if (!weight)
       return norm.emitOpError("needs a constant weight");
     vectors.push_back(weight.getValueAttr());
-    vectorBytes += 4 * padded;
   }
   if (permute) {
     vectors.push_back(packOrder(permute));
     if (!vectors.back())
       return permute.emitOpError("the cpu target permutes up to ")
              << kMostPermutedColumns << " channels, found " << kernel.columns;
-    vectorBytes += kOrderBytes * padded;
   }
   SmallVector<Value> buffers = {x->buffer};
   if (!vectors.empty())
     buffers.push_back(
-        getVectors(((norm ? "norm." : "order.") + Twine(temporaries)).str(),
-                   vectors, vectorBytes));
+        getVectors((norm ? "norm." : "order.") + Twine(temporaries), vectors));
   if (quantize)
     if (auto format = dyn_cast<StaticAttr>(quantize.getType().getFormat()))
-      buffers.push_back(getVectors(
-          ("scale." + Twine(temporaries)).str(),
-          b.getDenseF32ArrayAttr(format.getScale().getValue().convertToFloat()),
-          4 * kBlockColumns));
+      buffers.push_back(
+          getVectors("scale." + Twine(temporaries),
+                     b.getDenseF32ArrayAttr(
+                         format.getScale().getValue().convertToFloat())));
   Value y;
   if (quantize)
     y = createBuffer(BufferKind::Temporary,
@@ -407,16 +415,6 @@ LogicalResult Lowering::lowerRow(RegionOp region, RMSNormOp norm,
   dispatch(kernel, 0, 1, buffers);
   place(ops.back()->getResult(0), {y, 0, padded});
   return success();
-}
-
-/// Bytes of one vector of #llq.padded_vector, `padding` elements at a time.
-static int64_t getVectorBytes(Attribute vector, int64_t padding) {
-  if (auto floats = dyn_cast<DenseF32ArrayAttr>(vector))
-    return 4 * int64_t(llvm::alignTo(floats.size(), padding));
-  auto type = cast<ShapedType>(cast<TypedAttr>(vector).getType());
-  bool isOrder = type.getElementType().isInteger(16);
-  return (isOrder ? kOrderBytes : 4) *
-         int64_t(llvm::alignTo(type.getNumElements(), padding));
 }
 
 LogicalResult Lowering::lowerRotate(RotateOp op) {
@@ -432,23 +430,19 @@ LogicalResult Lowering::lowerRotate(RotateOp op) {
   if (failed(kernel.verify([&] { return op.emitOpError(); })))
     return failure();
   SmallVector<Value> buffers = {x->buffer};
-  auto addVectors = [&](StringRef name, ArrayRef<Attribute> vectors) {
-    int64_t bytes = 0;
-    for (Attribute vector : vectors)
-      bytes += getVectorBytes(vector, kBlockColumns);
-    return getVectors((name + "." + Twine(temporaries)).str(), vectors, bytes);
-  };
   if (op.getScale()) {
     auto scale = op.getScale().getDefiningOp<WeightOp>();
     if (!scale)
       return op.emitOpError("needs a constant scale");
-    buffers.push_back(addVectors("scale", scale.getValueAttr()));
+    buffers.push_back(
+        getVectors("scale." + Twine(temporaries), scale.getValueAttr()));
   }
   if (kernel.hasTables()) {
     // Layers of one width share their tables.
     Value &tables = rotationTables[{rotation, kernel.transposed}];
     if (!tables)
-      tables = addVectors("rotation", kernel.getTables(b, rotation.getSeed()));
+      tables = getVectors("rotation." + Twine(temporaries),
+                          kernel.getTables(b, rotation.getSeed()));
     buffers.push_back(tables);
   }
   Value y = createRows("rotated", kernel.columns);
@@ -553,8 +547,7 @@ LogicalResult Lowering::lowerRotary(RotaryTableOp op) {
   RotaryKernel kernel{int64_t(op.getFrequencies().size()),
                       op.getScale().convertToFloat()};
   int64_t padded = (kernel.half + 15) / 16 * 16;
-  Value frequencies = getVectors("rotary_frequencies", op.getFrequenciesAttr(),
-                                 4 * getPaddedColumns(kernel.half));
+  Value frequencies = getVectors("rotary_frequencies", op.getFrequenciesAttr());
   Value y = createBuffer(BufferKind::Temporary, "rotary", 8 * padded);
   dispatch(kernel, 0, 1, {frequencies, y});
   place(op.getCos(), {y, 0, 2 * padded});
@@ -585,8 +578,8 @@ LogicalResult Lowering::lowerRotary(RotaryLookupOp op) {
     return op.emitOpError("the cpu target cannot hold tables of ")
            << kernel.rows << " x " << kernel.half;
   int64_t padded = (kernel.half + 15) / 16 * 16;
-  Value c = getVectors("rotary_cosines", cosines.getValueAttr(), *bytes);
-  Value s = getVectors("rotary_sines", sines.getValueAttr(), *bytes);
+  Value c = getVectors("rotary_cosines", cosines.getValueAttr());
+  Value s = getVectors("rotary_sines", sines.getValueAttr());
   Value y = createBuffer(BufferKind::Temporary, "rotary", 8 * padded);
   dispatch(kernel, 0, 1, {c, s, y});
   place(op.getCos(), {y, 0, 2 * padded});

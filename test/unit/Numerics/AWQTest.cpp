@@ -27,12 +27,6 @@ UniformGridOptions grid(unsigned bits, int64_t groupSize) {
   return options;
 }
 
-void expectNear(const Floats &actual, const Floats &expected, float tolerance) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i != actual.size(); ++i)
-    EXPECT_NEAR(actual[i], expected[i], tolerance) << i;
-}
-
 Floats meanAbsOf(const Floats &x, int64_t channels) {
   Floats means(channels);
   for (size_t i = 0; i != x.size(); ++i)

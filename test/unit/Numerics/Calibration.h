@@ -12,6 +12,8 @@
 
 #include "QuantizeMatrix.h"
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -60,6 +62,29 @@ inline std::vector<float> secondMoment(const std::vector<float> &x,
       h[i * channels + j] = static_cast<float>(factor * sum);
     }
   return h;
+}
+
+/// The second moment of independent inputs of size one.
+inline std::vector<float> identity(int64_t channels) {
+  std::vector<float> h(channels * channels);
+  for (int64_t j = 0; j != channels; ++j)
+    h[j * channels + j] = 1;
+  return h;
+}
+
+inline void expectNear(const std::vector<float> &actual,
+                       const std::vector<float> &expected, double tolerance) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i != actual.size(); ++i)
+    EXPECT_NEAR(actual[i], expected[i], tolerance) << i;
+}
+
+inline double squaredDistance(const std::vector<float> &a,
+                              const std::vector<float> &b) {
+  double sum = 0;
+  for (size_t i = 0; i != a.size(); ++i)
+    sum += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
+  return sum;
 }
 
 /// delta H delta^T, summed over the rows of weights - approximation.

@@ -54,12 +54,6 @@ double tau(const Floats &group, const Floats &omega, unsigned bits,
          plainAffineGrid(group, bits, options).scale;
 }
 
-void expectNear(const Floats &actual, const Floats &expected, double error) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i != actual.size(); ++i)
-    EXPECT_NEAR(actual[i], expected[i], error) << i;
-}
-
 const Floats exampleA = {-0.9f, -0.4f, -0.1f, 0, 0.2f, 0.3f, 0.5f, 1.2f};
 
 TEST(AffineGrid, ExampleOfTwoAndThreeBits) {

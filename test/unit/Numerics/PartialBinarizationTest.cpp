@@ -83,28 +83,6 @@ Layer quantize(const std::vector<float> &weights, int64_t rows,
   return layer;
 }
 
-std::vector<float> identity(int64_t columns) {
-  std::vector<float> h(columns * columns);
-  for (int64_t j = 0; j != columns; ++j)
-    h[j * columns + j] = 1;
-  return h;
-}
-
-double squaredDistance(const std::vector<float> &a,
-                       const std::vector<float> &b) {
-  double sum = 0;
-  for (size_t i = 0; i != a.size(); ++i)
-    sum += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-  return sum;
-}
-
-void expectNear(const std::vector<float> &values,
-                const std::vector<float> &expected, double tolerance) {
-  ASSERT_EQ(values.size(), expected.size());
-  for (size_t i = 0; i != values.size(); ++i)
-    EXPECT_NEAR(values[i], expected[i], tolerance) << i;
-}
-
 /// A layer with correlated inputs, one of which is dead.
 struct Problem {
   int64_t rows, columns;

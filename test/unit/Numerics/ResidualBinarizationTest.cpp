@@ -87,24 +87,6 @@ std::vector<float> diagonal(std::vector<float> values) {
     h[j * columns + j] = values[j];
   return h;
 }
-std::vector<float> identity(int64_t columns) {
-  return diagonal(std::vector<float>(columns, 1));
-}
-
-double squaredDistance(const std::vector<float> &a,
-                       const std::vector<float> &b) {
-  double sum = 0;
-  for (size_t i = 0; i != a.size(); ++i)
-    sum += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-  return sum;
-}
-
-void expectNear(const std::vector<float> &values,
-                const std::vector<float> &expected, double tolerance) {
-  ASSERT_EQ(values.size(), expected.size());
-  for (size_t i = 0; i != values.size(); ++i)
-    EXPECT_NEAR(values[i], expected[i], tolerance) << i;
-}
 
 /// A layer with correlated inputs, one of which is dead and some large.
 struct Problem {

@@ -31,12 +31,6 @@ UniformGridOptions signedGrid(unsigned bits) {
   return options;
 }
 
-void expectNear(const Floats &actual, const Floats &expected, float tolerance) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i != actual.size(); ++i)
-    EXPECT_NEAR(actual[i], expected[i], tolerance) << i;
-}
-
 /// max |x| per channel.
 Floats maximaOf(const Floats &x, int64_t channels) {
   Floats maxima(channels);
