@@ -1,4 +1,4 @@
-//===- BinaryTerm.h - Sums and levels of binary terms -----------*- C++ -*-===//
+//===- BinaryTerm.h - Sums of binary terms ----------------------*- C++ -*-===//
 //
 // The best one bit can do for a set of weights is mean + deviation * sgn(w -
 // mean), where deviation, the mean of |w - mean|, has the least squared error
@@ -12,24 +12,11 @@
 #define LLQ_LIB_NUMERICS_BINARYTERM_H
 
 #include "GroupRange.h"
-#include "llq/Numerics/Float16.h"
 
 #include <cmath>
-#include <limits>
 #include <span>
 
 namespace llq::numerics {
-
-/// A level of any sign as it is stored in `type`, the largest finite number
-/// instead of infinity.
-inline float roundLevel(float level, ScaleType type) {
-  const float largest = type == ScaleType::F16
-                            ? decodeF16(kLargestF16)
-                            : std::numeric_limits<float>::max();
-  level = level > -largest ? level : -largest; // also for NaN
-  level = level < largest ? level : largest;
-  return type == ScaleType::F16 ? decodeF16(encodeF16(level)) : level;
-}
 
 /// value(0), ..., value(count - 1) summed in lanes, in double precision.
 template <typename Value>

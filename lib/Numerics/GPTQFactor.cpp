@@ -84,15 +84,9 @@ void GPTQFactor::chooseBlocks() {
       blocks.push_back(end = std::min(end + size, columns()));
     return;
   }
-  for (const Group &group : groups) {
-    const int64_t begin = blocks.back();
-    if (group.end - begin <= size && begin != group.begin) {
-      blocks.back() = group.end; // joins the block that ends where it begins
-      continue;
-    }
+  for (const Group &group : groups)
     for (int64_t end = group.begin; end != group.end;)
       blocks.push_back(end = std::min(end + size, group.end));
-  }
 }
 
 /// Sets `factor` for the present damping. False if H + lambda I is not positive

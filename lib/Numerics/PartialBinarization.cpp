@@ -7,6 +7,7 @@
 #include "llq/Numerics/PartialBinarization.h"
 #include "BinaryTerm.h"
 #include "GroupRange.h"
+#include "RoundToType.h"
 #include "VectorClones.h"
 #include "llq/Support/ParallelFor.h"
 
@@ -225,9 +226,9 @@ void PartialBinaryRounder::chooseLevels(int64_t r, int64_t group) {
       });
   StripLevels &level = levels[group];
   level.scale[r] =
-      roundLevel(static_cast<float>(2 * bit.deviation), options.scaleType);
-  level.offset[r] = roundLevel(static_cast<float>(bit.mean - bit.deviation),
-                               options.scaleType);
+      roundToType(static_cast<float>(2 * bit.deviation), options.scaleType);
+  level.offset[r] = roundToType(static_cast<float>(bit.mean - bit.deviation),
+                                options.scaleType);
   result.scales[r * groups + group] = level.scale[r];
   result.offsets[r * groups + group] = level.offset[r];
 }

@@ -11,6 +11,7 @@
 #include "llq/Numerics/ResidualBinarization.h"
 #include "BinaryTerm.h"
 #include "GroupRange.h"
+#include "RoundToType.h"
 #include "VectorClones.h"
 #include "llq/Support/ParallelFor.h"
 
@@ -162,8 +163,8 @@ struct LevelTable {
       : LevelTable(high.mean - high.scale, low.mean - low.scale,
                    low.mean + low.scale, high.mean + high.scale, type) {}
   LevelTable(float a, float b, float c, float d, ScaleType type)
-      : levels{roundLevel(a, type), roundLevel(b, type), roundLevel(c, type),
-               roundLevel(d, type)} {}
+      : levels{roundToType(a, type), roundToType(b, type), roundToType(c, type),
+               roundToType(d, type)} {}
 
   void list(int64_t listed, float *result) const {
     std::copy_n(levels + 4 - listed, listed, result);
