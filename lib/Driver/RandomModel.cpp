@@ -220,10 +220,15 @@ llvm::ArrayRef<StringRef> llq::getRandomModelNames() {
 
 OwningOpRef<ModuleOp> llq::buildRandomModel(MLIRContext *context,
                                             StringRef name) {
-  for (const Shape &shape : shapes)
-    if (shape.name == name) {
-      context->loadDialect<LLQDialect, func::FuncDialect>();
-      return RandomModelBuilder(context, shape).build();
-    }
-  return nullptr;
+  auto [known, layers] = name.split(':');
+  const Shape *found =
+      llvm::find_if(shapes, [&](const Shape &s) { return s.name == known; });
+  if (found == std::end(shapes))
+    return nullptr;
+  Shape shape = *found;
+  if (known != name && (layers.getAsInteger(10, shape.layers) ||
+                        shape.layers < 1 || shape.layers > found->layers))
+    return nullptr;
+  context->loadDialect<LLQDialect, func::FuncDialect>();
+  return RandomModelBuilder(context, shape).build();
 }

@@ -82,7 +82,7 @@ void BenchOptions::addTo(CLI::App &app) {
   auto *ofShape = app.add_option(
       "--shape", shape,
       "Instead of a file: a model of this shape with random weights "
-      "(llama3.2-1b, llama3-8b)");
+      "(llama3.2-1b, llama3-8b; llama3-8b:2 for two of its layers)");
   app.add_option("--quantize", quantize, "How to quantize it")
       ->capture_default_str()
       ->needs(ofShape);

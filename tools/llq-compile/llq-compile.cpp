@@ -92,7 +92,7 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     shape("shape",
           cl::desc("Instead of a model: one of this shape with random weights, "
-                   "e.g. llama3.2-1b"),
+                   "e.g. llama3.2-1b, or llama3-8b:2 for two of its layers"),
           cl::value_desc("name"), cl::cat(category));
 static cl::opt<unsigned> maxTokens("max-tokens",
                                    cl::desc("Most tokens of one pass (512)"),
@@ -338,7 +338,8 @@ int main(int argc, char **argv) {
     module = buildRandomModel(&mlirContext, shape);
     if (!module)
       return tool.fail("unknown shape '" + shape + "', known: " +
-                           llvm::join(getRandomModelNames(), ", "),
+                           llvm::join(getRandomModelNames(), ", ") +
+                           ", with :<layers> for fewer layers",
                        kUsage);
   } else {
     LoadOptions load;

@@ -20,7 +20,8 @@ llvm::ArrayRef<llvm::StringRef> getRandomModelNames();
 
 /// A model of that shape in normal form with float16 weights of a fixed seed.
 /// Weights of equal shape share their memory (not their identity), so that a
-/// model of 8 billion parameters takes 1.5 GB. Null for an unknown name.
+/// model of 8 billion parameters takes 1.5 GB. `llama3-8b:2` has only the first
+/// two layers. Null for an unknown name.
 mlir::OwningOpRef<mlir::ModuleOp> buildRandomModel(mlir::MLIRContext *context,
                                                    llvm::StringRef name);
 
