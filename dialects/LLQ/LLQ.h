@@ -10,6 +10,7 @@
 #define DIALECTS_LLQ_LLQ_H
 
 #include "llq/Numerics/Rotation.h"
+#include "llq/Numerics/SparseCodes.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"

@@ -260,6 +260,85 @@ def LLQ_MixedAttr : LLQ_Attr<"Mixed", "mixed",
   let genVerifyDecl = 1;
 }
 
+def LLQ_E8PAttr : LLQ_Attr<"E8P", "e8p",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["hasIndependentRows"]>]> {
+  let summary = "Tuples of eight weights on the E8 lattice";
+  let description = [{
+    The codebooks of QuIP# (llq/Numerics/E8P.h). Tuple `t` of a row is columns
+    `32 (t / 4) + t % 4 + 4 i`, `i` from 0 to 7, so that a kernel finds four
+    neighbouring columns side by side. It is `scale[n,0] * p`, `p` the point of E8P
+    of its code; with 3 bits, plus `scale[n,1] * r` with the point `r` of E8 of its
+    residual, with 4 bits with that of E8P. K is a multiple of 32.
+
+    Components, in this order (S = 1 with 2 bits, else 2):
+    | name | shape and type | content |
+    |---|---|---|
+    | codes | [N, K/8, 2] i8 | signs, then the entry of the table |
+    | residuals | 3 bits: [N, K/8] i8; 4 bits: [N, K/8, 2] i8 | |
+    | scales | [N, S] f16 | |
+
+    ```mlir
+    #llq.e8p<bits = 2>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def LLQ_OutliersAttr : LLQ_Attr<"Outliers", "outliers",
+    [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
+                                 ["verifyContents", "getKernelFormat",
+                                  "withRows"]>]> {
+  let summary = "A format of which some weights have 8 bits instead";
+  let description = [{
+    `w[n,k] = outlier_scale[n] * (code - outlier_zero[n])` where the sparse codes
+    have one, else what `base` says. They may be anywhere in the matrix;
+    llq/Numerics/SparseCodes.h describes their arrays. Codes of `base` are 0 where
+    there is an outlier.
+
+    Components: those of `base`, then
+    | name | shape and type | content |
+    |---|---|---|
+    | presence | [N, ceil(ceil(K/32)/2)] i8 | which bytes of masks there are |
+    | masks | [max(masks, 1)] i8 | |
+    | outliers | [max(outliers, 1)] i8 | codes |
+    | starts | [ceil(N/16), 2] i32 | of 16 rows in `masks` and `outliers` |
+    | outlier_scales | [N] f16 | |
+    | outlier_zeros | [N] i8 | unsigned |
+
+    ```mlir
+    #llq.outliers<base = #llq.planes<count = 1, group = 128, offset = true>,
+                  masks = 1000, outliers = 1200>
+    ```
+  }];
+  let parameters = (ins "::mlir::Attribute":$base, "int64_t":$masks,
+                        "int64_t":$outliers);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    ::llq::WeightFormatInterface getBaseFormat() const {
+      return ::llvm::cast<::llq::WeightFormatInterface>(getBase());
+    }
+    /// Components that are not those of the base, which come first.
+    static int64_t getNumOwnComponents() { return 6; }
+    /// Of all components of a matrix w[n,k] the sparse ones, the scales and the
+    /// zeros.
+    ::llq::numerics::SparseView
+    getSparse(::llvm::ArrayRef<::llvm::ArrayRef<char>> data, int64_t n,
+              int64_t k) const;
+    static ::llvm::ArrayRef<char>
+    getScales(::llvm::ArrayRef<::llvm::ArrayRef<char>> data) {
+      return data[data.size() - 2];
+    }
+    static ::llvm::ArrayRef<char>
+    getZeros(::llvm::ArrayRef<::llvm::ArrayRef<char>> data) {
+      return data.back();
+    }
+  }];
+}
+
 def LLQ_DynamicAttr : LLQ_Attr<"Dynamic", "dynamic"> {
   let summary = "Activations quantized at run time, symmetric, per group";
   let description = [{

@@ -57,6 +57,18 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
         another order.
       }],
       "bool", "hasIndependentRows", (ins), "", [{ return false; }]>,
+    InterfaceMethod<[{
+        The format without numbers that the contents of one matrix decide and that
+        no kernel has to know: matrices for which it is the same can share a
+        kernel.
+      }],
+      "::mlir::Attribute", "getKernelFormat", (ins), "", [{ return $_attr; }]>,
+    InterfaceMethod<[{
+        The format that a matrix of `to` rows has if one of `from` rows of its kind
+        has this one.
+      }],
+      "::mlir::Attribute", "withRows", (ins "int64_t":$from, "int64_t":$to), "",
+      [{ return $_attr; }]>,
   ];
   let extraClassDeclaration = [{
     /// Bytes of all components of a matrix w[n,k].

@@ -63,7 +63,8 @@ static ProductKey getProductKey(LinearOp op) {
   Type type = op.getWeight().getType();
   Attribute format;
   if (auto quantized = dyn_cast<QuantizedType>(type))
-    format = quantized.getFormat();
+    format =
+        cast<WeightFormatInterface>(quantized.getFormat()).getKernelFormat();
   else
     format = TypeAttr::get(cast<ShapedType>(type).getElementType());
   return {op.getInput(), format, bool(op.getBias())};

@@ -215,7 +215,9 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
       continue;
     auto source = cast<RankedTensorType>(layer.source.getType());
     int64_t n = source.getDimSize(0), k = source.getDimSize(1);
-    auto format = cast<WeightFormatInterface>(type.getFormat());
+    auto format = cast<WeightFormatInterface>(
+        cast<WeightFormatInterface>(type.getFormat())
+            .withRows(type.getRows(), n));
     if (failed(
             format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
       return failure();
@@ -273,7 +275,9 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
     auto shape = cast<ShapedType>(layer.source.getType()).getShape();
     if (sketched.order && permuted.insert(linear.getInput()).second)
       sum += kOrderBytes * shape[1];
-    auto format = cast<WeightFormatInterface>(type.getFormat());
+    auto format = cast<WeightFormatInterface>(
+        cast<WeightFormatInterface>(type.getFormat())
+            .withRows(type.getRows(), shape[0]));
     for (const WeightComponent &component :
          format.getComponents(shape[0], shape[1]))
       sum += getTensorBytes(component.type).value_or(0);

@@ -30,9 +30,13 @@ public:
 
   int64_t tileBytes = 0;
   int64_t tiles = 0;
+  int64_t tailBytes = 0;
 
-  /// Writes tile `index` to `out`, which holds zeros.
-  llvm::Error pack(int64_t index, char *out);
+  /// Writes tile `index` to `out`, which holds zeros; the weight's tail begins
+  /// `tail` bytes behind it.
+  llvm::Error pack(int64_t index, int64_t tail, char *out);
+  /// Writes what tile `index` has in the weight's tail, which holds zeros.
+  void packTail(int64_t index, char *tail);
 
 private:
   WeightReader *reader;
@@ -83,6 +87,7 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
     packer.columns = quantized.getColumns();
     packer.layout = cast<CPULayoutInterface>(quantized.getFormat());
     packer.tileBytes = packer.layout.getTileBytes(packer.columns);
+    packer.tailBytes = packer.layout.getTailBytes(packer.rows, packer.columns);
     auto components = reader.getComponents(quantized, part.getComponents());
     if (!components)
       return components.takeError();
@@ -99,7 +104,7 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
   return packer;
 }
 
-llvm::Error PartPacker::pack(int64_t index, char *out) {
+llvm::Error PartPacker::pack(int64_t index, int64_t tail, char *out) {
   int64_t rowBegin = index * kTileRows;
   int64_t rowEnd = std::min(rows, rowBegin + kTileRows);
   // Padding rows are zero.
@@ -118,8 +123,13 @@ llvm::Error PartPacker::pack(int64_t index, char *out) {
       return error;
     return verifyFinite(rows, rowBegin, columns);
   }
-  layout.packTile(components, rows, columns, rowBegin, out);
+  layout.packTile(components, rows, columns, rowBegin, tail, out);
   return llvm::Error::success();
+}
+
+void PartPacker::packTail(int64_t index, char *tail) {
+  if (index * kTileRows < rows)
+    layout.packTail(components, rows, columns, index * kTileRows, tail);
 }
 
 llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
@@ -142,6 +152,13 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
         tiles.push_back({&part, i});
 
   int64_t tileBytes = parts.front().tileBytes;
+  // Where the tail of each part begins.
+  llvm::SmallDenseMap<PartPacker *, int64_t> tails;
+  int64_t place = tileBytes * int64_t(tiles.size());
+  for (PartPacker &part : parts) {
+    tails[&part] = place;
+    place += part.tailBytes;
+  }
   int64_t batch = std::max<int64_t>(1, (int64_t(8) << 20) / tileBytes);
   std::vector<char> bytes;
   for (int64_t first = 0, end = tiles.size(); first < end; first += batch) {
@@ -153,7 +170,9 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
     pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         auto [part, index] = tiles[first + i];
-        if (llvm::Error e = part->pack(index, bytes.data() + i * tileBytes)) {
+        int64_t tail = tails.lookup(part) - (first + i) * tileBytes;
+        if (llvm::Error e =
+                part->pack(index, tail, bytes.data() + i * tileBytes)) {
           std::lock_guard<std::mutex> lock(mutex);
           message = llvm::toString(std::move(e));
           return;
@@ -162,6 +181,17 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
     });
     if (!message.empty())
       return llvm::createStringError(message);
+    if (llvm::Error e = sink(bytes))
+      return e;
+  }
+  for (PartPacker &part : parts) {
+    if (part.tailBytes == 0)
+      continue;
+    bytes.assign(part.tailBytes, 0);
+    pool.parallelFor(0, part.tiles, 4, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i)
+        part.packTail(i, bytes.data());
+    });
     if (llvm::Error e = sink(bytes))
       return e;
   }

@@ -32,3 +32,11 @@ llq::getTileBytes(Type type, function_ref<InFlightDiagnostic()> emitError) {
     return failure();
   return layout.getTileBytes(quantized.getColumns());
 }
+
+int64_t llq::getTailBytes(Type type) {
+  auto quantized = dyn_cast<QuantizedType>(type);
+  if (!quantized)
+    return 0;
+  return cast<CPULayoutInterface>(quantized.getFormat())
+      .getTailBytes(quantized.getRows(), quantized.getColumns());
+}

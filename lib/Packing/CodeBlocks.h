@@ -46,8 +46,11 @@ inline void packBit(llvm::ArrayRef<uint8_t> codes, int64_t bit, int64_t r,
   }
 }
 
-/// Attaches the layouts of GroupedLayouts.cpp.
+/// Attaches the layouts of GroupedLayouts.cpp, E8PLayout.cpp and
+/// OutliersLayout.cpp.
 void registerGroupedCPULayouts(mlir::DialectRegistry &registry);
+void registerE8PCPULayout(mlir::DialectRegistry &registry);
+void registerOutliersCPULayout(mlir::DialectRegistry &registry);
 
 } // namespace llq
 

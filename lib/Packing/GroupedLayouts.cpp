@@ -108,7 +108,7 @@ struct PlanesCPULayout
   }
 
   void packTile(Attribute attr, ArrayRef<ArrayRef<char>> data, int64_t n,
-                int64_t k, int64_t rowBegin, char *out) const {
+                int64_t k, int64_t rowBegin, int64_t, char *out) const {
     auto format = cast<PlanesAttr>(attr);
     PlanesLayout layout(format, k);
     TileRows tile(data, n, rowBegin);
@@ -151,7 +151,7 @@ struct CodebookCPULayout
   }
 
   void packTile(Attribute attr, ArrayRef<ArrayRef<char>> data, int64_t n,
-                int64_t k, int64_t rowBegin, char *out) const {
+                int64_t k, int64_t rowBegin, int64_t, char *out) const {
     auto format = cast<CodebookAttr>(attr);
     CodebookLayout layout(format, k);
     TileRows tile(data, n, rowBegin);
@@ -185,7 +185,7 @@ struct MixedCPULayout
   }
 
   void packTile(Attribute attr, ArrayRef<ArrayRef<char>> data, int64_t n,
-                int64_t k, int64_t rowBegin, char *out) const {
+                int64_t k, int64_t rowBegin, int64_t, char *out) const {
     auto format = cast<MixedAttr>(attr);
     MixedLayout layout(format, k);
     TileRows tile(data, n, rowBegin);

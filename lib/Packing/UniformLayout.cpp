@@ -68,7 +68,7 @@ struct UniformCPULayout
   }
 
   void packTile(Attribute attr, ArrayRef<ArrayRef<char>> data, int64_t n,
-                int64_t k, int64_t rowBegin, char *out) const {
+                int64_t k, int64_t rowBegin, int64_t, char *out) const {
     auto format = cast<UniformAttr>(attr);
     UniformLayout layout(format, k);
     int64_t bits = format.getBits();
@@ -122,4 +122,6 @@ void llq::registerCPULayouts(DialectRegistry &registry) {
     UniformAttr::attachInterface<UniformCPULayout>(*context);
   });
   registerGroupedCPULayouts(registry);
+  registerE8PCPULayout(registry);
+  registerOutliersCPULayout(registry);
 }

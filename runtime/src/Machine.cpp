@@ -37,7 +37,7 @@ const char *llqrt::hostMachine() {
 /// Every level that this runtime knows on its machine, in ascending order.
 static std::vector<std::string> knownLevels() {
 #if defined(__x86_64__)
-  return {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+  return {"x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4-vbmi2"};
 #elif defined(__aarch64__)
   return {"armv8.6-a"};
 #else
@@ -57,6 +57,9 @@ std::vector<std::string> llqrt::hostLevels() {
   if (supported == 2 && __builtin_cpu_supports("x86-64-v4") &&
       __builtin_cpu_supports("avx512vnni"))
     supported = 3;
+  if (supported == 3 && __builtin_cpu_supports("avx512vbmi") &&
+      __builtin_cpu_supports("avx512vbmi2"))
+    supported = 4;
 #elif defined(__aarch64__)
   // FPHP, ASIMDHP and ASIMDDP of AT_HWCAP, I8MM of AT_HWCAP2.
   constexpr unsigned long needed = 1ul << 9 | 1ul << 10 | 1ul << 20;

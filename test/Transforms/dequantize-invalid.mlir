@@ -91,3 +91,133 @@ func.func @sum(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
     }
   }
 #-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.outliers<base = #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>, masks = 2, outliers = 2>>
+
+func.func @base_code(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has an outlier in row 0 whose code in the base is not 0}}
+  %w = llq.quantized_weight {codes = dense_resource<base> : tensor<1x1xi8>, scales = dense_resource<one> : tensor<1x1xf16>,
+    presence = dense_resource<presence> : tensor<1x1xi8>, masks = dense_resource<masks> : tensor<2xi8>, outliers = dense_resource<eight> : tensor<2xi8>,
+    starts = dense_resource<starts> : tensor<1x2xi32>, outlier_scales = dense_resource<one> : tensor<1xf16>, outlier_zeros = dense_resource<base> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      base: "0x0100000017",
+      one: "0x02000000003C",
+      presence: "0x010000000A",
+      masks: "0x010000000101",
+      eight: "0x010000000AC8",
+      starts: "0x040000000000000000000000"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.outliers<base = #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>, masks = 2, outliers = 2>>
+
+func.func @mask(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has a mask that is none in row 0}}
+  %w = llq.quantized_weight {codes = dense_resource<base> : tensor<1x1xi8>, scales = dense_resource<one> : tensor<1x1xf16>,
+    presence = dense_resource<presence> : tensor<1x1xi8>, masks = dense_resource<masks> : tensor<2xi8>, outliers = dense_resource<eight> : tensor<2xi8>,
+    starts = dense_resource<starts> : tensor<1x2xi32>, outlier_scales = dense_resource<one> : tensor<1xf16>, outlier_zeros = dense_resource<base> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      base: "0x0100000013",
+      one: "0x02000000003C",
+      presence: "0x010000000A",
+      masks: "0x010000000102",
+      eight: "0x010000000AC8",
+      starts: "0x040000000000000000000000"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.outliers<base = #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>, masks = 2, outliers = 2>>
+
+func.func @more(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" has more masks than it stores}}
+  %w = llq.quantized_weight {codes = dense_resource<base> : tensor<1x1xi8>, scales = dense_resource<one> : tensor<1x1xf16>,
+    presence = dense_resource<presence> : tensor<1x1xi8>, masks = dense_resource<masks> : tensor<2xi8>, outliers = dense_resource<eight> : tensor<2xi8>,
+    starts = dense_resource<starts> : tensor<1x2xi32>, outlier_scales = dense_resource<one> : tensor<1xf16>, outlier_zeros = dense_resource<base> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      base: "0x0100000013",
+      one: "0x02000000003C",
+      presence: "0x010000000F",
+      masks: "0x010000000101",
+      eight: "0x010000000AC8",
+      starts: "0x040000000000000000000000"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.outliers<base = #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>, masks = 2, outliers = 2>>
+
+func.func @fewer(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" stores 2 masks and 2 codes, its rows have 1 and 1}}
+  %w = llq.quantized_weight {codes = dense_resource<base> : tensor<1x1xi8>, scales = dense_resource<one> : tensor<1x1xf16>,
+    presence = dense_resource<presence> : tensor<1x1xi8>, masks = dense_resource<masks> : tensor<2xi8>, outliers = dense_resource<eight> : tensor<2xi8>,
+    starts = dense_resource<starts> : tensor<1x2xi32>, outlier_scales = dense_resource<one> : tensor<1xf16>, outlier_zeros = dense_resource<base> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      base: "0x0100000013",
+      one: "0x02000000003C",
+      presence: "0x0100000008",
+      masks: "0x010000000101",
+      eight: "0x010000000AC8",
+      starts: "0x040000000000000000000000"
+    }
+  }
+#-}
+
+// -----
+
+!q = !llq.quantized<1x4, #llq.outliers<base = #llq.uniform<bits = 2, group = 0, zero = none, scale = f16>, masks = 2, outliers = 2>>
+
+func.func @starts(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
+  // expected-error@+1 {{"layers.0.mlp.up_proj" says that row 0 begins where it does not}}
+  %w = llq.quantized_weight {codes = dense_resource<base> : tensor<1x1xi8>, scales = dense_resource<one> : tensor<1x1xf16>,
+    presence = dense_resource<presence> : tensor<1x1xi8>, masks = dense_resource<masks> : tensor<2xi8>, outliers = dense_resource<eight> : tensor<2xi8>,
+    starts = dense_resource<starts> : tensor<1x2xi32>, outlier_scales = dense_resource<one> : tensor<1xf16>, outlier_zeros = dense_resource<base> : tensor<1xi8>} : !q
+  %0 = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x4xf32>, !q -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      base: "0x0100000013",
+      one: "0x02000000003C",
+      presence: "0x010000000A",
+      masks: "0x010000000101",
+      eight: "0x010000000AC8",
+      starts: "0x040000000000000001000000"
+    }
+  }
+#-}

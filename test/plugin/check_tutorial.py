@@ -1,11 +1,11 @@
-"""Checks docs/AddingAQuantizationPass.md against the example that it explains.
+"""Checks docs/AddingA*.md against the examples that they explain.
 
     python3 check_tutorial.py code ROOT
     python3 check_tutorial.py commands ROOT TOOLS PLUGIN WORK
 
-`code`: every block of code is in a file of test/plugin, word for word.
-`commands`: the shell commands run as they are printed, in a folder with the
-bundled model, the example and its plugin.
+`code`: every block of code is in a file of the example, word for word.
+`commands`: the shell commands of AddingAQuantizationPass.md run as they are
+printed, in a folder with the bundled model, the example and its plugin.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -18,22 +18,30 @@ import subprocess
 import sys
 
 
-def blocks(root):
+# Each page and where the code is that it shows.
+PAGES = {
+    "AddingAQuantizationPass.md": ["test/plugin/*"],
+    "AddingAFormat.md": ["dialects/LLQ/*", "lib/Packing/*", "lib/Codegen/CPU/*"],
+}
+
+
+def blocks(root, page):
     """(language, code) of every fenced block."""
-    text = (root / "docs/AddingAQuantizationPass.md").read_text()
+    text = (root / "docs" / page).read_text()
     found = re.findall(r"^```(\w+)\n(.*?)^```", text, re.S | re.M)
     assert len(found) > 5, "the document has lost its code"
     return found
 
 
 def check_code(root):
-    folder = root / "test/plugin"
-    texts = [file.read_text() for file in folder.iterdir() if file.is_file()]
     status = 0
-    for language, code in blocks(root):
-        if language != "sh" and not any(code in text for text in texts):
-            print(f"not in {folder}:\n{code}")
-            status = 1
+    for page, patterns in PAGES.items():
+        files = [file for pattern in patterns for file in root.glob(pattern)]
+        texts = [file.read_text() for file in files if file.is_file()]
+        for language, code in blocks(root, page):
+            if language != "sh" and not any(code in text for text in texts):
+                print(f"{page}: not in {' '.join(patterns)}:\n{code}")
+                status = 1
     return status
 
 
@@ -44,7 +52,10 @@ def run_commands(root, tools, plugin, work):
     prepare(root, tools, work)
     shutil.copy(root / "test/plugin/ternary.mlir", work)
     shutil.copy(plugin, work)
-    script = "".join(code for language, code in blocks(root) if language == "sh")
+    script = "".join(
+        code for language, code in blocks(root, next(iter(PAGES)))
+        if language == "sh"
+    )
     path = os.pathsep.join([str(tools), os.environ["PATH"]])
     return subprocess.run(
         ["bash", "-ex", "-o", "pipefail", "-c", script],

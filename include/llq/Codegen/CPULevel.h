@@ -24,6 +24,16 @@ enum class DotKind {
   DotAccumulate,
 };
 
+/// How bytes find their places in a vector.
+enum class ByteMoves {
+  /// One by one.
+  Scalar,
+  /// Eight at a time by PDEP (BMI2).
+  BitDeposit,
+  /// A register at a time (AVX-512 VBMI and VBMI2).
+  Vector,
+};
+
 struct CPULevel {
   /// As in `--target=cpu:<name>` and in the model file.
   llvm::StringRef name;
@@ -39,6 +49,9 @@ struct CPULevel {
   /// Name of the intrinsic of `dot`, and of the i16 pair sum of MaddPairs.
   llvm::StringRef dotIntrinsic;
   llvm::StringRef pairIntrinsic;
+  /// Looks up bytes below 16 in the 16 bytes of the same lane.
+  llvm::StringRef shuffleIntrinsic;
+  ByteMoves byteMoves;
   /// Hardware conversion between f16 and f32, and fused multiply-add.
   bool hasF16;
   bool hasFMA;

@@ -52,6 +52,9 @@ mlir::FailureOr<int64_t>
 getTileBytes(mlir::Type type,
              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Bytes that such a weight has behind all tiles of its buffer.
+int64_t getTailBytes(mlir::Type type);
+
 } // namespace llq
 
 #include "llq/Packing/CPULayoutInterface.h.inc"

@@ -16,7 +16,8 @@ def LLQ_CPULayoutInterface : AttrInterface<"CPULayoutInterface"> {
   let cppNamespace = "::llq";
   let description = [{
     The packed form of a weight `w[n,k]`: tiles of 16 rows, each a multiple of 64
-    bytes, one after another.
+    bytes, one after another. What is not as long in all tiles is in a tail behind
+    all tiles of the buffer.
   }];
   let methods = [
     InterfaceMethod<"Error if the CPU target cannot hold this format.",
@@ -28,11 +29,22 @@ def LLQ_CPULayoutInterface : AttrInterface<"CPULayoutInterface"> {
     InterfaceMethod<[{
         Packs the tile of rows `[rowBegin, rowBegin + 16)` to `out`, which holds
         `getTileBytes(k)` zero bytes. Rows from `n` on are padding and decode to
-        zero. `data` holds the component arrays of the format.
+        zero. `data` holds the component arrays of the format; the weight's tail
+        begins `tail` bytes behind `out`.
       }],
       "void", "packTile",
       (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
-           "int64_t":$k, "int64_t":$rowBegin, "char *":$out)>,
+           "int64_t":$k, "int64_t":$rowBegin, "int64_t":$tail, "char *":$out)>,
+    InterfaceMethod<"Bytes of the tail, a multiple of 64.",
+      "int64_t", "getTailBytes", (ins "int64_t":$n, "int64_t":$k), "",
+      [{ return 0; }]>,
+    InterfaceMethod<[{
+        Packs what the tile of rows `[rowBegin, rowBegin + 16)` has in the tail at
+        `tail`, which holds zero bytes. Several tiles at a time.
+      }],
+      "void", "packTail",
+      (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
+           "int64_t":$k, "int64_t":$rowBegin, "char *":$tail), "", [{ return; }]>,
   ];
 }
 

@@ -65,23 +65,6 @@ llq::perVariant(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
   return llvm::to_vector_of<Value>(choice.getResults());
 }
 
-/// Bits [from, from + width) of each byte, moved to bit `to`.
-static Value extract(KernelBuilder &b, Value bytes, int64_t from, int64_t width,
-                     int64_t to) {
-  Type type = bytes.getType();
-  if (width == 8)
-    return bytes;
-  int64_t mask = ((1 << width) - 1) << to;
-  if (from > to)
-    bytes = arith::ShRUIOp::create(b, bytes, b.splat(type, from - to));
-  else if (from < to)
-    bytes = arith::ShLIOp::create(b, bytes, b.splat(type, to - from));
-  // The topmost field has only zeros above it after the shift.
-  if (from > to && from + width == 8 && to == 0)
-    return bytes;
-  return arith::AndIOp::create(b, bytes, b.splat(type, int64_t(int8_t(mask))));
-}
-
 SmallVector<Value> llq::loadPlanes(KernelBuilder &b, Value pointer,
                                    int64_t offset, ArrayRef<int64_t> widths,
                                    int64_t firstByte, int64_t bytes) {
@@ -93,7 +76,7 @@ SmallVector<Value> llq::loadPlanes(KernelBuilder &b, Value pointer,
     for (int64_t c = 0; c < width; ++c, chunk += 64) {
       Value plane = b.load(type, pointer, chunk);
       for (int64_t f = 0; f < fields; ++f) {
-        Value field = extract(b, plane, f * width, width, shift);
+        Value field = b.extractBits(plane, f * width, width, shift);
         Value &code = result[c * fields + f];
         code = code ? arith::OrIOp::create(b, code, field) : field;
       }
@@ -180,7 +163,8 @@ private:
     VectorType type = b.i8x(count);
     Value bytes = b.load(type, b.advance(tile, b.mul(unit, 8)),
                          layout.zerosOffset + row % 8);
-    Value low = extract(b, bytes, 0, 4, 0), high = extract(b, bytes, 4, 4, 0);
+    Value low = b.extractBits(bytes, 0, 4, 0),
+          high = b.extractBits(bytes, 4, 4, 0);
     Value zeros = row < 8 ? low : high;
     if (rows == kTileRows)
       zeros = vector::ShuffleOp::create(
@@ -224,4 +208,6 @@ void llq::registerCPUDecoders(DialectRegistry &registry) {
     UniformAttr::attachInterface<UniformCPUDecode>(*context);
   });
   registerGroupedCPUDecoders(registry);
+  registerE8PCPUDecoder(registry);
+  registerOutliersCPUDecoder(registry);
 }

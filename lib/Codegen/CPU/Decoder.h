@@ -74,8 +74,8 @@ public:
 
   //===--- Formats with several streams of codes --------------------------===//
 
-  /// Streams of codes, each below `maxCode`; 0: there is one with scale and
-  /// zero point. Units are whole blocks and have no scale.
+  /// Streams of codes; 0: there is one with scale and zero point. Units are
+  /// whole blocks and have no scale.
   int64_t terms = 0;
   /// Whether some streams are those of the first block of a unit alone.
   bool hasFirstBlock = false;
@@ -87,6 +87,8 @@ public:
            int64_t firstByte, int64_t bytes) const {
     return {};
   }
+  /// Largest code of a term.
+  virtual int64_t getMaxCode(int64_t term) const { return maxCode; }
   /// Coefficients of a term, of rows [row, row + rows) of a unit.
   virtual Value coefficient(KernelBuilder &b, Value tile, Value unit,
                             int64_t term, int64_t row, int64_t rows) const {
@@ -135,8 +137,11 @@ llvm::SmallVector<mlir::Value> loadPlanes(KernelBuilder &b, mlir::Value pointer,
 /// has been verified.
 std::unique_ptr<CPUDecoder> createCPUDecoder(mlir::Type type);
 
-/// Attaches the recipes of GroupedDecoders.cpp.
+/// Attaches the recipes of GroupedDecoders.cpp, E8PDecoder.cpp and
+/// OutliersDecoder.cpp.
 void registerGroupedCPUDecoders(mlir::DialectRegistry &registry);
+void registerE8PCPUDecoder(mlir::DialectRegistry &registry);
+void registerOutliersCPUDecoder(mlir::DialectRegistry &registry);
 
 } // namespace llq
 

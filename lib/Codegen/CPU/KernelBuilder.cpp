@@ -228,6 +228,171 @@ void KernelBuilder::prefetch(Value pointer, int64_t bytes) {
 }
 
 //===----------------------------------------------------------------------===//
+// Bytes
+//===----------------------------------------------------------------------===//
+
+Value KernelBuilder::extractBits(Value bytes, int64_t from, int64_t width,
+                                 int64_t to) {
+  Type type = bytes.getType();
+  if (width == 8)
+    return bytes;
+  int64_t mask = ((1 << width) - 1) << to;
+  if (from > to)
+    bytes = arith::ShRUIOp::create(*this, bytes, splat(type, from - to));
+  else if (from < to)
+    bytes = arith::ShLIOp::create(*this, bytes, splat(type, to - from));
+  // The topmost field has only zeros above it after the shift.
+  if (from > to && from + width == 8 && to == 0)
+    return bytes;
+  return arith::AndIOp::create(*this, bytes,
+                               splat(type, int64_t(int8_t(mask))));
+}
+
+Value KernelBuilder::testBits(Value bytes, int64_t bit) {
+  auto type = cast<VectorType>(bytes.getType());
+  int64_t count = type.getNumElements();
+  Value isSet;
+  if (level.byteMoves == ByteMoves::Vector) {
+    Value masked = arith::AndIOp::create(
+        *this, bytes, splat(type, int64_t(int8_t(1 << bit))));
+    isSet = arith::CmpIOp::create(*this, arith::CmpIPredicate::ne, masked,
+                                  splat(type, int64_t(0)));
+  } else {
+    // What collects the sign bits of bytes wants them there.
+    VectorType words = i16x(count / 2);
+    Value shifted = vector::BitCastOp::create(*this, words, bytes);
+    shifted = arith::ShLIOp::create(*this, shifted, splat(words, 7 - bit));
+    isSet =
+        arith::CmpIOp::create(*this, arith::CmpIPredicate::slt,
+                              vector::BitCastOp::create(*this, type, shifted),
+                              splat(type, int64_t(0)));
+  }
+  Value bits = vector::BitCastOp::create(
+      *this, VectorType::get(1, getIntegerType(unsigned(count))), isSet);
+  bits = vector::ExtractOp::create(*this, bits, ArrayRef<int64_t>{0});
+  return count == 64 ? bits : arith::ExtUIOp::create(*this, getI64Type(), bits);
+}
+
+Value KernelBuilder::popCount(Value bits) {
+  return math::CtPopOp::create(*this, bits);
+}
+
+/// Eight bytes: those where the low byte of `mask` has ones come from
+/// `pointer`.
+static Value expandEight(KernelBuilder &b, Value mask, Value pointer) {
+  Type i64 = b.getI64Type();
+  if (b.level.byteMoves == ByteMoves::BitDeposit) {
+    Value ones = b.intrinsic("llvm.x86.bmi.pdep.64", i64,
+                             {mask, b.i64(0x0101010101010101)});
+    return b.intrinsic("llvm.x86.bmi.pdep.64", i64,
+                       {b.load(i64, pointer), b.mul(ones, 255)});
+  }
+  Value result = b.i64(0);
+  for (int64_t i = 0; i < 8; ++i) {
+    Value bit = arith::AndIOp::create(
+        b, arith::ShRUIOp::create(b, mask, b.i64(i)), b.i64(1));
+    // A byte that is not there is read too: the mask takes it out.
+    Value byte = arith::ExtUIOp::create(b, i64, b.load(b.getI8Type(), pointer));
+    byte = arith::ShLIOp::create(b, b.mul(byte, bit), b.i64(8 * i));
+    result = arith::OrIOp::create(b, result, byte);
+    pointer = b.advance(pointer, bit);
+  }
+  return result;
+}
+
+Value KernelBuilder::expandBytes(Value mask, Value pointer, int64_t first,
+                                 int64_t count) {
+  if (level.byteMoves == ByteMoves::Vector && first == 0 && count == 64) {
+    VectorType type = i8x(64), bits = VectorType::get(64, getI1Type());
+    Value word = vector::BroadcastOp::create(
+        *this, VectorType::get(1, getI64Type()), mask);
+    // From a register: some processors take long to expand from memory.
+    return intrinsic("llvm.x86.avx512.mask.expand.v64i8", type,
+                     {load(type, pointer), splat(type, int64_t(0)),
+                      vector::BitCastOp::create(*this, bits, word)});
+  }
+  VectorType words = VectorType::get(count / 8, getI64Type());
+  Value result = splat(words, int64_t(0));
+  for (int64_t i = 0; i < count / 8; ++i) {
+    int64_t at = first + 8 * i;
+    Value before = arith::AndIOp::create(
+        *this, mask, this->i64(int64_t((uint64_t(1) << at) - 1)));
+    Value eight = arith::AndIOp::create(
+        *this, arith::ShRUIOp::create(*this, mask, this->i64(at)),
+        this->i64(255));
+    result = vector::InsertOp::create(
+        *this, expandEight(*this, eight, advance(pointer, popCount(before))),
+        result, ArrayRef<int64_t>{i});
+  }
+  return vector::BitCastOp::create(*this, i8x(count), result);
+}
+
+Value KernelBuilder::perRegister(Value bytes, function_ref<Value(Value)> body) {
+  auto type = cast<VectorType>(bytes.getType());
+  int64_t count = type.getNumElements(), each = level.vectorBytes;
+  if (count == each)
+    return body(bytes);
+  Value result = splat(type, int64_t(0));
+  for (int64_t at = 0; at < count; at += each) {
+    Value part = vector::ExtractStridedSliceOp::create(
+        *this, bytes, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{each},
+        ArrayRef<int64_t>{1});
+    result = vector::InsertStridedSliceOp::create(
+        *this, body(part), result, ArrayRef<int64_t>{at}, ArrayRef<int64_t>{1});
+  }
+  return result;
+}
+
+/// A vector of `bytes` bytes that repeats `table`.
+static Value repeat(KernelBuilder &b, ArrayRef<uint8_t> table, int64_t bytes) {
+  SmallVector<int8_t> all;
+  while (int64_t(all.size()) < bytes)
+    llvm::append_range(all, table);
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(b.i8x(bytes), ArrayRef<int8_t>(all)));
+}
+
+Value KernelBuilder::lookUp16(ArrayRef<uint8_t> table, Value indices) {
+  return perRegister(indices, [&](Value part) {
+    Value entries = repeat(*this, table, level.vectorBytes);
+    return intrinsic(level.shuffleIntrinsic, part.getType(), {entries, part});
+  });
+}
+
+Value KernelBuilder::lookUp256(ArrayRef<uint8_t> table, Value indices) {
+  return perRegister(indices, [&](Value part) -> Value {
+    Type type = part.getType();
+    // Halves the entries by the bits of the index from the highest one down.
+    auto choose = [&](int64_t bit, Value low, Value high) -> Value {
+      Value isSet = arith::CmpIOp::create(
+          *this, arith::CmpIPredicate::ne,
+          arith::AndIOp::create(*this, part,
+                                splat(type, int64_t(int8_t(1 << bit)))),
+          splat(type, int64_t(0)));
+      return arith::SelectOp::create(*this, isSet, high, low);
+    };
+    if (level.byteMoves == ByteMoves::Vector) {
+      auto half = [&](int64_t from) {
+        return intrinsic("llvm.x86.avx512.vpermi2var.qi.512", type,
+                         {repeat(*this, table.slice(from, 64), 64), part,
+                          repeat(*this, table.slice(from + 64, 64), 64)});
+      };
+      return choose(7, half(0), half(128));
+    }
+    Value low = extractBits(part, 0, 4, 0);
+    SmallVector<Value> entries;
+    for (int64_t from = 0; from < 256; from += 16)
+      entries.push_back(lookUp16(table.slice(from, 16), low));
+    for (int64_t bit = 4; bit < 8; ++bit) {
+      for (size_t i = 0; i < entries.size() / 2; ++i)
+        entries[i] = choose(bit, entries[2 * i], entries[2 * i + 1]);
+      entries.truncate(entries.size() / 2);
+    }
+    return entries.front();
+  });
+}
+
+//===----------------------------------------------------------------------===//
 // Floating point
 //===----------------------------------------------------------------------===//
 

@@ -96,6 +96,21 @@ public:
                   int64_t bytes = 0);
   void prefetch(Value pointer, int64_t bytes);
 
+  //===--- Bytes ----------------------------------------------------------===//
+
+  /// Bits [from, from + width) of each byte, moved to bit `to`.
+  Value extractBits(Value bytes, int64_t from, int64_t width, int64_t to);
+  /// Which of up to 64 bytes have bit `bit` set, the first one lowest: i64.
+  Value testBits(Value bytes, int64_t bit);
+  Value popCount(Value bits);
+  /// Of 64 bytes, those where the i64 `mask` has ones come one after another
+  /// from `pointer`, the others are zero: bytes [first, first + count) of that.
+  /// May read 64 bytes from anywhere up to the end of what is there.
+  Value expandBytes(Value mask, Value pointer, int64_t first, int64_t count);
+  /// Bytes of a table of 16, by indices below that; of a table of 256, by any.
+  Value lookUp16(llvm::ArrayRef<uint8_t> table, Value indices);
+  Value lookUp256(llvm::ArrayRef<uint8_t> table, Value indices);
+
   //===--- Floating point
   //---------------------------------------------------===//
 
@@ -144,6 +159,8 @@ public:
 
 private:
   Value callField(int64_t i);
+  /// `body` of the parts of a vector of bytes that fill a register.
+  Value perRegister(Value bytes, llvm::function_ref<Value(Value)> body);
   Value halfToFloat(Value bits);
   Value floatToHalf(Value value);
 

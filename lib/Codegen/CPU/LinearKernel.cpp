@@ -93,7 +93,8 @@ std::string llq::getWeightSuffix(Type weight) {
   if (auto tensor = dyn_cast<RankedTensorType>(weight))
     os << tensor.getElementType();
   else
-    os << cast<QuantizedType>(weight).getFormat();
+    os << cast<WeightFormatInterface>(cast<QuantizedType>(weight).getFormat())
+              .getKernelFormat();
   // An identifier: the format's text with other characters dropped.
   std::string name;
   for (char c : text)
@@ -179,8 +180,9 @@ private:
   void scaleTokens(MutableArrayRef<Value> sums, Value x, int64_t count);
   void addSplitBlock(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
-  Value dot(ArrayRef<Value> codes, Value x, int64_t firstStep);
-  Value dotPairs(ArrayRef<Value> codes, Value x, int64_t firstStep);
+  Value dot(ArrayRef<Value> codes, int64_t maxCode, Value x, int64_t firstStep);
+  Value dotPairs(ArrayRef<Value> codes, int64_t maxCode, Value x,
+                 int64_t firstStep);
   Value activationBytes(Value x, int64_t step);
   void blockF32(const Strip &strip, Value x, Value block, ArrayRef<Value> zeros,
                 MutableArrayRef<Value> sums);
@@ -216,9 +218,10 @@ Value LinearEmitter::activationBytes(Value x, int64_t step) {
 
 /// Products of `codes` (one vector per step) and activations, summed over the
 /// steps and over the four columns of each: i32 by row.
-Value LinearEmitter::dot(ArrayRef<Value> codes, Value x, int64_t firstStep) {
+Value LinearEmitter::dot(ArrayRef<Value> codes, int64_t maxCode, Value x,
+                         int64_t firstStep) {
   if (b.level.dot == DotKind::MaddPairs)
-    return dotPairs(codes, x, firstStep);
+    return dotPairs(codes, maxCode, x, firstStep);
   // Two chains: a long chain of waiting instructions fills the scheduler.
   Value sums[2] = {b.splat(b.i32x(lanes), int64_t(0)),
                    b.splat(b.i32x(lanes), int64_t(0))};
@@ -230,7 +233,7 @@ Value LinearEmitter::dot(ArrayRef<Value> codes, Value x, int64_t firstStep) {
 
 /// The same by pair sums in 16 bits: as many steps as cannot overflow are added
 /// before they are widened. 8-bit codes are taken apart into two halves.
-Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
+Value LinearEmitter::dotPairs(ArrayRef<Value> codes, int64_t maxCode, Value x,
                               int64_t firstStep) {
   VectorType bytes = b.i8x(4 * lanes), words = b.i16x(2 * lanes);
   VectorType sums = b.i32x(lanes);
@@ -259,8 +262,8 @@ Value LinearEmitter::dotPairs(ArrayRef<Value> codes, Value x,
       }
     }
   };
-  if (getMost(decoder->maxCode) > 0) {
-    run([](Value code) { return code; }, decoder->maxCode, ones);
+  if (getMost(maxCode) > 0) {
+    run([](Value code) { return code; }, maxCode, ones);
     return total;
   }
   run(
@@ -285,7 +288,7 @@ void LinearEmitter::blockInt8(const Strip &strip, Value x, Value block,
   Value groups = b.advance(x, b.mul(block, 4));
   for (auto [t, sum] : llvm::enumerate(sums)) {
     int64_t at = t * xStride;
-    Value products = dot(codes, b.advance(columns, at), 0);
+    Value products = dot(codes, decoder->maxCode, b.advance(columns, at), 0);
     Value value = arith::SIToFPOp::create(b, floats, products);
     if (zero) {
       Value codeSum = b.loadBroadcast(floats, groups, at + row.sums);
@@ -313,11 +316,13 @@ void LinearEmitter::splitBlockInt8(const Strip &strip, Value x, Value block,
     for (auto [t, sum] : llvm::enumerate(sums)) {
       int64_t at = t * xStride;
       Value here = b.advance(columns, at);
-      Value value = arith::SIToFPOp::create(
-          b, floats, dot(ArrayRef(codes).slice(first, steps), here, first));
+      Value value =
+          arith::SIToFPOp::create(b, floats,
+                                  dot(ArrayRef(codes).slice(first, steps),
+                                      decoder->maxCode, here, first));
       // The stored sums are those of whole blocks.
       Value codeSum =
-          arith::SIToFPOp::create(b, floats, dot(ones, here, first));
+          arith::SIToFPOp::create(b, floats, dot(ones, 1, here, first));
       if (zero)
         value = b.subf(value, b.mulf(zero, codeSum));
       value = b.mulf(value, b.loadBroadcast(floats, groups, at + row.scales));
@@ -365,7 +370,8 @@ SmallVector<Value> LinearEmitter::addTokenUnit(ArrayRef<Strip> strips, Value x,
           decoder->codes(b, strip.tile, block, 4 * strip.row, 4 * lanes);
       for (int64_t t = 0; t < count; ++t) {
         Value &sum = sums[s * count + t];
-        sum = b.add(sum, dot(codes, b.advance(columns, t * xStride), 0));
+        sum = b.add(sum, dot(codes, decoder->maxCode,
+                             b.advance(columns, t * xStride), 0));
       }
     }
     return sums;
@@ -412,10 +418,10 @@ void LinearEmitter::addSplitBlock(const Strip &strip, Value x, Value block,
     Value zero = decoder->zero(b, strip.tile, unit, strip.row, lanes);
     for (auto [t, sum] : llvm::enumerate(sums)) {
       Value here = b.advance(columns, t * xStride);
-      Value products =
-          dot(ArrayRef(codes).slice(u * steps, steps), here, u * steps);
+      Value products = dot(ArrayRef(codes).slice(u * steps, steps),
+                           decoder->maxCode, here, u * steps);
       // The stored sums are those of whole blocks.
-      Value codeSum = dot(ones, here, u * steps);
+      Value codeSum = dot(ones, 1, here, u * steps);
       sum = b.fma(subtractZero(products, zero, codeSum), scale, sum);
     }
   }
@@ -500,7 +506,8 @@ SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
           if (codes[term].empty())
             continue;
           Value &sum = sums[at(s, t, term)];
-          Value products = dot(codes[term], b.advance(columns, t * xStride), 0);
+          Value products = dot(codes[term], decoder->getMaxCode(term),
+                               b.advance(columns, t * xStride), 0);
           if (exact)
             sum = b.add(sum, products);
           else

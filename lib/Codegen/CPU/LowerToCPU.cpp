@@ -162,6 +162,7 @@ FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
     if (failed(tile))
       return failure();
     bytes += getPaddedRows(getRows(type)) / kTileRows * *tile;
+    bytes += getTailBytes(type);
     parts.push_back(
         WeightPartAttr::get(b.getContext(), name, type, components, method));
   }

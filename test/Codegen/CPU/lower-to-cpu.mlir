@@ -55,6 +55,9 @@
 // LEVELS: module @"kernels-x86-64-v4"
 // LEVELS-COUNT-9: func.func
 // LEVELS-NOT: func.func
+// LEVELS: module @"kernels-x86-64-v4-vbmi2"
+// LEVELS-COUNT-9: func.func
+// LEVELS-NOT: func.func
 // LEVELS: llq.program
 !w = !llq.quantized<32x32, #llq.uniform<bits = 4, group = 0, zero = none, scale = f16>>
 !x = !llq.quantized<?x32, #llq.dynamic<bits = 8, group = 32>>

@@ -233,5 +233,30 @@ func.func private @f() attributes {f = #llq.mixed<widths = [2, 1], row_bits = 8,
 
 // -----
 
+// expected-error@+1 {{e8p bits are 2 to 4, found 5}}
+func.func private @f() attributes {f = #llq.e8p<bits = 5>}
+
+// -----
+
+// expected-error@+1 {{e8p needs rows of a multiple of 32 weights, found 40}}
+func.func private @f() attributes {f = !llq.quantized<1x40, #llq.e8p<bits = 2>>}
+
+// -----
+
+// expected-error@+1 {{outliers are those of #llq.planes, #llq.uniform or #llq.codebook, found #llq.e8p<bits = 2>}}
+func.func private @f() attributes {f = #llq.outliers<base = #llq.e8p<bits = 2>, masks = 0, outliers = 0>}
+
+// -----
+
+// expected-error@+1 {{outliers are at least as many as their masks, found 1 and 2}}
+func.func private @f() attributes {f = #llq.outliers<base = #llq.planes<count = 1, group = 0, offset = true>, masks = 2, outliers = 1>}
+
+// -----
+
+// expected-error@+1 {{a matrix of 1 x 8 cannot have 9 outliers}}
+func.func private @f() attributes {f = !llq.quantized<1x8, #llq.outliers<base = #llq.planes<count = 1, group = 0, offset = true>, masks = 4, outliers = 9>>}
+
+// -----
+
 // expected-error@+1 {{mixed row_bits of 4 weights are 4 to 8, found 9}}
 func.func private @f() attributes {f = !llq.quantized<1x4, #llq.mixed<widths = [1, 2], row_bits = 9, group = 2>>}

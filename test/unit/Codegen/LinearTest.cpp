@@ -121,6 +121,75 @@ MakeFormatFn makeMixed(std::vector<int64_t> widths) {
   };
 }
 
+/// Formats of tuples of columns need whole blocks of them.
+LinearCase makeE8PCase(int64_t bits, LinearCase test) {
+  for (Type &weight : test.weights) {
+    auto type = cast<QuantizedType>(weight);
+    weight = getQuantized(type.getRows(), getPaddedColumns(type.getColumns()),
+                          E8PAttr::get(&getContext(), bits));
+  }
+  return test;
+}
+
+/// The same weights with outliers, each as many as its size allows.
+LinearCase makeOutliersCase(int64_t percent, LinearCase test) {
+  for (Type &weight : test.weights) {
+    auto type = cast<QuantizedType>(weight);
+    weight =
+        getQuantized(type.getRows(), type.getColumns(),
+                     makeOutliers(cast<WeightFormatInterface>(type.getFormat()),
+                                  type.getRows(), type.getColumns(), percent));
+  }
+  return test;
+}
+
+TEST_P(Linear, E8P) {
+  std::vector<LinearCase> cases;
+  for (int64_t bits : {2, 3, 4})
+    for (ActivationType input : {exact, int8, ActivationType{Kind::Token, 8}})
+      cases.push_back(
+          makeE8PCase(bits, makeGroupedCase(makePlanes(1, true), input)));
+  runLinearCases(level(), cases);
+}
+
+TEST_P(Linear, Outliers) {
+  MakeFormatFn uniform = [](int64_t group, int64_t) {
+    return makeFormat(4, group, ZeroPoint::Int, ScaleType::F16);
+  };
+  std::vector<LinearCase> cases;
+  for (const MakeFormatFn &make :
+       {makePlanes(1, true), makeCodebook(2, 1, false), uniform})
+    for (ActivationType input : {exact, int8, ActivationType{Kind::Token, 8}})
+      cases.push_back(
+          makeOutliersCase(random() % 101, makeGroupedCase(make, input)));
+  runLinearCases(level(), cases);
+}
+
+TEST_P(Linear, ThoroughSparseFormats) {
+  std::vector<MakeFormatFn> bases;
+  for (bool flag : {false, true})
+    for (int64_t count : {1, 2, 3}) {
+      bases.push_back(makePlanes(count, flag));
+      if (count < 3)
+        bases.push_back(makeCodebook(count, 1, flag));
+    }
+  for (int64_t bits = 2; bits <= 8; ++bits)
+    for (ZeroPoint zero : zeros)
+      bases.push_back([=](int64_t group, int64_t) {
+        return makeFormat(bits, group, zero, ScaleType::F16);
+      });
+  std::vector<LinearCase> cases;
+  for (const MakeFormatFn &make : bases)
+    for (ActivationType input : thorough)
+      cases.push_back(
+          makeOutliersCase(random() % 101, makeGroupedCase(make, input)));
+  for (ActivationType input : inputs)
+    for (int64_t bits : {2, 3, 4})
+      cases.push_back(
+          makeE8PCase(bits, makeGroupedCase(makePlanes(1, true), input)));
+  runLinearCases(level(), cases);
+}
+
 /// Formats whose groups are whole blocks, each with f32 and integer inputs.
 TEST_P(Linear, GroupedFormats) {
   std::vector<LinearCase> cases;

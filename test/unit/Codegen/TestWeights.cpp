@@ -147,6 +147,76 @@ static int64_t getMostCount(WeightFormatInterface format,
   return std::min<int64_t>({32, size, weight.columns - g * size});
 }
 
+/// Sets bits [begin, begin + count) of a row of `rowBytes` bytes to 0.
+static void clearBits(std::vector<char> &bytes, int64_t row, int64_t rowBytes,
+                      int64_t begin, int64_t count) {
+  for (int64_t bit = begin; bit < begin + count; ++bit)
+    bytes[row * rowBytes + bit / 8] &= char(~(1 << (bit % 8)));
+}
+
+/// Sets the code of a weight in the first component of a base to 0.
+static void clearCode(TestWeight &weight, Attribute base, int64_t row,
+                      int64_t column) {
+  std::vector<char> &codes = weight.components[0];
+  int64_t k = weight.columns;
+  if (auto planes = dyn_cast<PlanesAttr>(base)) {
+    for (int64_t p = 0; p < planes.getCount(); ++p)
+      clearBits(codes, row * planes.getCount() + p, llvm::divideCeil(k, 8),
+                column, 1);
+    return;
+  }
+  auto uniform = dyn_cast<UniformAttr>(base);
+  int64_t bits =
+      uniform ? uniform.getBits() : cast<CodebookAttr>(base).getBits();
+  clearBits(codes, row, numerics::packedRowBytes(k, bits), column * bits, bits);
+}
+
+/// Outliers in random places, as many as the format says.
+static void fillOutliers(TestWeight &weight, OutliersAttr format,
+                         std::mt19937 &random) {
+  int64_t n = weight.rows, k = weight.columns;
+  // Each byte of a mask, as the first column that it speaks of.
+  std::vector<std::pair<int64_t, int64_t>> slots;
+  for (int64_t row = 0; row < n; ++row)
+    for (int64_t column = 0; column < k; ++column)
+      if (column % 32 < 4)
+        slots.push_back({row, column});
+  std::shuffle(slots.begin(), slots.end(), random);
+  slots.resize(format.getMasks());
+  std::vector<uint8_t> present(n * k), codes(n * k);
+  int64_t left = format.getOutliers();
+  for (int64_t f = 0; f < 8; ++f)
+    for (auto [row, column] : slots)
+      if (column + 4 * f < k && left > 0) {
+        --left;
+        present[row * k + column + 4 * f] = 1;
+        codes[row * k + column + 4 * f] = uint8_t(random());
+        clearCode(weight, format.getBase(), row, column + 4 * f);
+      }
+  numerics::SparseCodes sparse =
+      numerics::packSparseCodes(codes.data(), present.data(), n, k);
+  size_t first = weight.components.size() - format.getNumOwnComponents();
+  auto put = [&](size_t index, auto &from) {
+    if (!from.empty())
+      std::memcpy(weight.components[first + index].data(), from.data(),
+                  from.size() * sizeof(from[0]));
+  };
+  put(0, sparse.presence);
+  put(1, sparse.masks);
+  put(2, sparse.codes);
+  put(3, sparse.starts);
+}
+
+OutliersAttr llq::test::makeOutliers(WeightFormatInterface base, int64_t rows,
+                                     int64_t columns, int64_t percent) {
+  int64_t slots = 0;
+  for (int64_t column = 0; column < columns; ++column)
+    slots += column % 32 < 4;
+  int64_t masks = rows * slots * percent / 100;
+  return OutliersAttr::get(&getContext(), base, masks,
+                           columns < 64 ? masks : masks * 3 / 2);
+}
+
 /// Any bits for codes, ordinary numbers for f16 components; small counts. The
 /// terms of a weight are its coefficients, of which there are at most 8.
 static void fillGrouped(TestWeight &weight, WeightFormatInterface format,
@@ -164,10 +234,16 @@ static void fillGrouped(TestWeight &weight, WeightFormatInterface format,
       else if (component.name == "counts")
         bytes.push_back(char(random() % (1 + getMostCount(format, weight, i))));
       else
-        bytes.push_back(char(random()));
+        for (int64_t byte = 0;
+             byte < component.type.getElementTypeBitWidth() / 8; ++byte)
+          bytes.push_back(char(random()));
     }
   }
   int64_t largestCode = 1;
+  if (auto outliers = dyn_cast<OutliersAttr>(format)) {
+    fillOutliers(weight, outliers, random);
+    largestCode = 255;
+  }
   if (auto mixed = dyn_cast<MixedAttr>(format)) {
     // Widths in turn, as the format's sum of bits has been made.
     for (auto [g, bits] : llvm::enumerate(weight.components[3]))
@@ -219,50 +295,83 @@ TestWeight llq::test::makeWeight(Type type, std::mt19937 &random, Codes codes) {
   return weight;
 }
 
-std::vector<std::vector<char>> llq::test::packTiles(const TestWeight &weight) {
-  int64_t tileBytes = *getTileBytes(weight.type, [&] {
+static int64_t getTileSize(const TestWeight &weight) {
+  return *getTileBytes(weight.type, [&] {
     return emitError(UnknownLoc::get(weight.type.getContext()));
   });
-  int64_t tiles = getPaddedRows(weight.rows) / kTileRows;
-  std::vector<std::vector<char>> result(tiles, std::vector<char>(tileBytes));
+}
+static int64_t getTiles(const TestWeight &weight) {
+  return getPaddedRows(weight.rows) / kTileRows;
+}
+
+/// A tile of a weight whose tail begins `tail` bytes behind it.
+static std::vector<char> packTile(const TestWeight &weight, int64_t tile,
+                                  int64_t tail) {
+  std::vector<char> result(getTileSize(weight));
+  int64_t begin = tile * kTileRows;
+  if (begin >= weight.rows)
+    return result;
   SmallVector<ArrayRef<char>> data(weight.components.begin(),
                                    weight.components.end());
-  for (int64_t tile = 0; tile * kTileRows < weight.rows; ++tile) {
-    char *out = result[tile].data();
-    int64_t begin = tile * kTileRows;
-    if (auto quantized = dyn_cast<QuantizedType>(weight.type)) {
-      cast<CPULayoutInterface>(quantized.getFormat())
-          .packTile(data, weight.rows, weight.columns, begin, out);
-      continue;
-    }
-    int64_t bytes = cast<ShapedType>(weight.type).getElementTypeBitWidth() / 8;
-    int64_t end = std::min(weight.rows, begin + kTileRows);
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t column = 0; column < weight.columns; ++column)
-        std::memcpy(out + (column * kTileRows + row - begin) * bytes,
-                    data[0].data() + (row * weight.columns + column) * bytes,
-                    bytes);
+  if (auto quantized = dyn_cast<QuantizedType>(weight.type)) {
+    cast<CPULayoutInterface>(quantized.getFormat())
+        .packTile(data, weight.rows, weight.columns, begin, tail,
+                  result.data());
+    return result;
   }
+  int64_t bytes = cast<ShapedType>(weight.type).getElementTypeBitWidth() / 8;
+  int64_t end = std::min(weight.rows, begin + kTileRows);
+  for (int64_t row = begin; row < end; ++row)
+    for (int64_t column = 0; column < weight.columns; ++column)
+      std::memcpy(&result[(column * kTileRows + row - begin) * bytes],
+                  data[0].data() + (row * weight.columns + column) * bytes,
+                  bytes);
   return result;
+}
+
+std::vector<std::vector<char>> llq::test::packTiles(const TestWeight &weight) {
+  std::vector<std::vector<char>> result;
+  for (int64_t tile = 0; tile < getTiles(weight); ++tile)
+    result.push_back(packTile(weight, tile, 0));
+  return result;
+}
+
+/// The tail of a weight.
+static std::vector<char> packTail(const TestWeight &weight) {
+  std::vector<char> tail(getTailBytes(weight.type));
+  if (tail.empty())
+    return tail;
+  SmallVector<ArrayRef<char>> data(weight.components.begin(),
+                                   weight.components.end());
+  auto layout =
+      cast<CPULayoutInterface>(cast<QuantizedType>(weight.type).getFormat());
+  for (int64_t row = 0; row < weight.rows; row += kTileRows)
+    layout.packTail(data, weight.rows, weight.columns, row, tail.data());
+  return tail;
 }
 
 std::vector<char> llq::test::packBuffer(ArrayRef<TestWeight> weights,
                                         bool interleaved) {
-  std::vector<std::vector<std::vector<char>>> parts;
-  for (const TestWeight &weight : weights)
-    parts.push_back(packTiles(weight));
-  std::vector<char> result;
-  auto put = [&](const std::vector<char> &tile) {
-    result.insert(result.end(), tile.begin(), tile.end());
-  };
-  if (interleaved) {
-    for (size_t tile = 0; tile < parts.front().size(); ++tile)
-      for (auto &part : parts)
-        put(part[tile]);
-    return result;
+  // Tiles in the order of the file, then tails.
+  std::vector<std::pair<size_t, int64_t>> order;
+  if (interleaved)
+    for (int64_t tile = 0; tile < getTiles(weights.front()); ++tile)
+      for (size_t part = 0; part < weights.size(); ++part)
+        order.push_back({part, tile});
+  else
+    for (auto [part, weight] : llvm::enumerate(weights))
+      for (int64_t tile = 0; tile < getTiles(weight); ++tile)
+        order.push_back({part, tile});
+  std::vector<char> result, tails;
+  int64_t end = int64_t(order.size()) * getTileSize(weights.front());
+  std::vector<int64_t> begins;
+  for (const TestWeight &weight : weights) {
+    begins.push_back(end + int64_t(tails.size()));
+    llvm::append_range(tails, packTail(weight));
   }
-  for (auto &part : parts)
-    for (auto &tile : part)
-      put(tile);
+  for (auto [part, tile] : order)
+    llvm::append_range(result, packTile(weights[part], tile,
+                                        begins[part] - int64_t(result.size())));
+  llvm::append_range(result, tails);
   return result;
 }

@@ -54,6 +54,11 @@ mlir::Type getTensor(int64_t rows, int64_t columns, mlir::Type element);
 MixedAttr makeMixed(llvm::ArrayRef<int64_t> widths, int64_t group,
                     int64_t columns);
 
+/// Outliers over `base` in a matrix of that size, whose masks have `percent` of
+/// the bytes that they could have.
+OutliersAttr makeOutliers(WeightFormatInterface base, int64_t rows,
+                          int64_t columns, int64_t percent);
+
 /// The tiles of a weight, rows padded, by way of its layout.
 std::vector<std::vector<char>> packTiles(const TestWeight &weight);
 

@@ -119,7 +119,7 @@ TEST(UniformLayout, PacksInsideTheTile) {
                                      weight.components.end());
     std::vector<char> memory(bytes + 128, 0x55);
     std::fill_n(memory.begin() + 64, bytes, 0);
-    layout.packTile(data, 19, 70, 16, memory.data() + 64);
+    layout.packTile(data, 19, 70, 16, 0, memory.data() + 64);
     EXPECT_TRUE(std::all_of(memory.begin(), memory.begin() + 64,
                             [](char c) { return c == 0x55; }));
     EXPECT_TRUE(std::all_of(memory.end() - 64, memory.end(),
