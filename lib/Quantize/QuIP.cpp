@@ -1,8 +1,10 @@
 //===- QuIP.cpp - Rounding in an incoherent basis -------------------------===//
 //
 // Chee et al., "QuIP: 2-Bit Quantization of Large Language Models With
-// Guarantees", arXiv 2307.13304. The arithmetic is in
-// llq/Numerics/Incoherence.h and llq/Numerics/LDLQ.h.
+// Guarantees", arXiv 2307.13304; Tseng et al., "QuIP#: Even Better LLM
+// Quantization with Hadamard Incoherence and Lattice Codebooks", arXiv
+// 2402.04396. The arithmetic is in llq/Numerics/Incoherence.h, LDLQ.h and
+// BlockLDLQ.h.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -11,6 +13,8 @@
 #include "QuIP.h"
 
 #include "llq/Calibration/Calibrator.h"
+#include "llq/Numerics/BlockLDLQ.h"
+#include "llq/Numerics/E8P.h"
 #include "llq/Numerics/Hadamard.h"
 #include "llq/Numerics/Incoherence.h"
 #include "llq/Numerics/LDLQ.h"
@@ -27,11 +31,13 @@ namespace llq {
 namespace {
 
 struct QuIPOptions {
+  QuIPCodebook codebook;
   numerics::LDLQOptions rounding;
+  numerics::BlockLDLQOptions lattice;
   numerics::GPTQOptions factor;
   QuIPRotation rotation;
   int64_t seed;
-  bool rescale;
+  QuIPRescale rescale;
 };
 
 class QuIP {
@@ -46,7 +52,18 @@ private:
   RotationAttr getRotation(MLIRContext *context, int64_t size) const;
   /// A row's scale and zero point on the matrix's grid.
   numerics::UniformGridOptions getGrid() const;
+  WeightFormatInterface getFormat(MLIRContext *context) const;
   LogicalResult quantize(const LinearLayer &layer, QuantizedWeight &result);
+  /// Rounds weights in the basis that they are stored in, whose second moment
+  /// is `moment`; `weights` becomes what they mean. Returns the output error.
+  FailureOr<double> roundToGrid(const LinearLayer &layer,
+                                std::vector<float> &weights,
+                                std::vector<float> &moment,
+                                QuantizedWeight &result);
+  FailureOr<double> roundToLattice(const LinearLayer &layer,
+                                   std::vector<float> &weights,
+                                   std::vector<float> &moment,
+                                   QuantizedWeight &result);
 
   QuIPOptions options;
   ThreadPool &pool;
@@ -88,6 +105,121 @@ numerics::UniformGridOptions QuIP::getGrid() const {
   return grid;
 }
 
+WeightFormatInterface QuIP::getFormat(MLIRContext *context) const {
+  if (options.codebook == QuIPCodebook::E8P)
+    return E8PAttr::get(context, options.lattice.bits);
+  return getUniformFormat(context, getGrid(), /*floatZeros=*/true);
+}
+
+/// What rounding returns where weights overflow in their new basis.
+static FailureOr<double> emitNonFinite(const LinearLayer &layer) {
+  return layer.emitError() << "has weights that are not finite once they are "
+                              "rotated";
+}
+
+FailureOr<double> QuIP::roundToGrid(const LinearLayer &layer,
+                                    std::vector<float> &weights,
+                                    std::vector<float> &moment,
+                                    QuantizedWeight &result) {
+  int64_t rows = layer.getRows(), columns = layer.getColumns();
+  auto factor = createFactor(layer, moment, options.factor, pool);
+  if (!factor)
+    return failure();
+  numerics::UniformGridOptions grid = getGrid();
+  UniformBlock block(rows, columns, grid, /*floatZeros=*/true);
+  numerics::LDLQGrid chosen;
+  if (numerics::quantizeLDLQ(weights.data(), rows, *factor, moment,
+                             options.rounding, block.codes.data(), chosen,
+                             pool))
+    return emitNonFinite(layer);
+  llvm::fill(block.scales, chosen.scale);
+  llvm::fill(block.floatZeros, chosen.zero);
+  storeUniformBlock(block, 0, grid, weights, result);
+  for (auto [weight, code] : llvm::zip_equal(weights, block.codes))
+    weight = chosen.scale * (float(code) - chosen.zero);
+  result.figures = {{"range", chosen.range}};
+  return chosen.outputError;
+}
+
+/// Columns of #llq.e8p that its tuples take from each other.
+static constexpr int64_t kTupleBlock = 32;
+
+/// Puts the tuples of #llq.e8p side by side in rows of a multiple of 32 values,
+/// or back.
+static void gatherTuples(MutableArrayRef<float> rows, bool back) {
+  for (size_t at = 0; at < rows.size(); at += kTupleBlock) {
+    MutableArrayRef<float> block = rows.slice(at, kTupleBlock);
+    float old[kTupleBlock];
+    llvm::copy(block, old);
+    for (int64_t t = 0; t < 4; ++t)
+      for (int64_t i = 0; i < numerics::kE8Width; ++i)
+        if (int64_t column = t + 4 * i, place = numerics::kE8Width * t + i;
+            back)
+          block[column] = old[place];
+        else
+          block[place] = old[column];
+  }
+}
+
+/// The same for rows and columns of a symmetric matrix.
+static void gatherTuplesOfMoment(MutableArrayRef<float> moment,
+                                 int64_t columns) {
+  gatherTuples(moment, /*back=*/false);
+  std::vector<float> old(kTupleBlock * columns);
+  for (size_t at = 0; at < moment.size(); at += old.size()) {
+    MutableArrayRef<float> rows = moment.slice(at, old.size());
+    llvm::copy(rows, old.begin());
+    for (int64_t t = 0; t < 4; ++t)
+      for (int64_t i = 0; i < numerics::kE8Width; ++i)
+        std::copy_n(&old[(t + 4 * i) * columns], columns,
+                    &rows[(numerics::kE8Width * t + i) * columns]);
+  }
+}
+
+FailureOr<double> QuIP::roundToLattice(const LinearLayer &layer,
+                                       std::vector<float> &weights,
+                                       std::vector<float> &moment,
+                                       QuantizedWeight &result) {
+  int64_t rows = layer.getRows(), columns = layer.getColumns();
+  int64_t tuples = columns / numerics::kE8Width;
+  gatherTuples(weights, /*back=*/false);
+  gatherTuplesOfMoment(moment, columns);
+  numerics::GPTQOptions factorOptions = numerics::blockLDLQFactorOptions();
+  factorOptions.damp = options.factor.damp;
+  auto factor = createFactor(layer, moment, factorOptions, pool);
+  if (!factor)
+    return failure();
+  std::vector<uint32_t> codes(rows * tuples);
+  numerics::BlockLDLQResult chosen;
+  if (numerics::quantizeBlockLDLQ(weights.data(), rows, *factor, moment,
+                                  options.lattice, codes.data(), chosen, pool))
+    return emitNonFinite(layer);
+
+  char *pairs = result.getData(0).data();
+  char *residuals = result.getData(1).data();
+  for (auto [at, code] : llvm::enumerate(codes)) {
+    pairs[2 * at] = char(code);
+    pairs[2 * at + 1] = char(code >> 8);
+    if (options.lattice.bits == 3) {
+      residuals[at] = char(code >> 16);
+    } else if (options.lattice.bits == 4) {
+      residuals[2 * at] = char(code >> 16);
+      residuals[2 * at + 1] = char(code >> 24);
+    }
+    chosen.grid.decode(code, &weights[at * numerics::kE8Width]);
+  }
+  gatherTuples(weights, /*back=*/true);
+  std::vector<float> scales;
+  for (int64_t r = 0; r < rows; ++r) {
+    scales.push_back(chosen.grid.scale);
+    if (options.lattice.bits > 2)
+      scales.push_back(chosen.grid.residualScale);
+  }
+  storeHalves(scales, result, result.getComponents().size() - 1);
+  result.figures = {{"lattice_scale", chosen.relativeScale}};
+  return chosen.outputError;
+}
+
 LogicalResult QuIP::quantize(const LinearLayer &layer,
                              QuantizedWeight &result) {
   FailureOr<ArrayRef<float>> given = getSecondMoment(layer);
@@ -99,9 +231,11 @@ LogicalResult QuIP::quantize(const LinearLayer &layer,
   int64_t rows = layer.getRows(), columns = layer.getColumns();
   std::vector<float> weights = *source, moment = given->vec();
 
-  if (options.rescale) {
-    std::vector<double> squares(columns);
-    numerics::addColumnSquares(weights.data(), rows, squares, pool);
+  if (options.rescale != QuIPRescale::None) {
+    std::vector<double> squares(columns,
+                                options.rescale == QuIPRescale::Inputs);
+    if (options.rescale == QuIPRescale::Layer)
+      numerics::addColumnSquares(weights.data(), rows, squares, pool);
     result.inputScale = numerics::chooseInputScales(moment, squares);
   }
   auto getMatrix = [](RotationAttr rotation) {
@@ -114,33 +248,18 @@ LogicalResult QuIP::quantize(const LinearLayer &layer,
   basis.enterSecondMoment(moment.data(), columns, pool);
   double mean = numerics::normalizeSecondMoment(moment.data(), columns,
                                                 options.factor.damp, pool);
-  auto factor = createFactor(layer, moment, options.factor, pool);
-  if (!factor)
+  FailureOr<double> outputError =
+      options.codebook == QuIPCodebook::E8P
+          ? roundToLattice(layer, weights, moment, result)
+          : roundToGrid(layer, weights, moment, result);
+  if (failed(outputError) || failed(verifyOutputError(layer, *outputError)))
     return failure();
-
-  numerics::UniformGridOptions grid = getGrid();
-  UniformBlock block(rows, columns, grid, /*floatZeros=*/true);
-  numerics::LDLQGrid chosen;
-  if (numerics::quantizeLDLQ(weights.data(), rows, *factor, moment,
-                             options.rounding, block.codes.data(), chosen,
-                             pool))
-    return layer.emitError() << "has weights that are not finite once they are "
-                                "rotated";
-  if (failed(verifyOutputError(layer, chosen.outputError)))
-    return failure();
-  llvm::fill(block.scales, chosen.scale);
-  llvm::fill(block.floatZeros, chosen.zero);
-  storeUniformBlock(block, 0, grid, weights, result);
-
   // The error where weights are as they were.
-  for (auto [weight, code] : llvm::zip_equal(weights, block.codes))
-    weight = chosen.scale * (float(code) - chosen.zero);
   basis.leaveWeights(weights.data(), rows, columns, pool);
   result.error.emplace();
   result.error->add(*source, weights);
-  result.figures = {{"objective", chosen.outputError * mean /
-                                      (double(rows) * double(columns))},
-                    {"range", chosen.range}};
+  result.figures.push_back(
+      {"objective", *outputError * mean / (double(rows) * double(columns))});
   return success();
 }
 
@@ -148,8 +267,8 @@ FailureOr<QuantizedWeight> QuIP::operator()(const LinearLayer &layer) {
   if (layer.isTable())
     return roundToNearest(layer);
   MLIRContext *context = layer.getContext();
-  FailureOr<QuantizedWeight> result = QuantizedWeight::create(
-      layer, getUniformFormat(context, getGrid(), /*floatZeros=*/true));
+  FailureOr<QuantizedWeight> result =
+      QuantizedWeight::create(layer, getFormat(context));
   if (failed(result))
     return failure();
   if (layer.isSketch()) {
@@ -162,6 +281,21 @@ FailureOr<QuantizedWeight> QuIP::operator()(const LinearLayer &layer) {
   if (failed(quantize(layer, *result)))
     return failure();
   return result;
+}
+
+static LogicalResult verifyOptions(ModuleOp module,
+                                   const QuIPOptions &options) {
+  auto emit = [&] { return emitError(module.getLoc(), "llq-quantize-quip: "); };
+  auto isFactor = [](double value) { return value >= 0 && value <= 100; };
+  if (!isFactor(options.rounding.range))
+    return emit() << "range is 0 to 100, found " << options.rounding.range;
+  if (!isFactor(options.lattice.relativeScale))
+    return emit() << "lattice-scale is 0 to 100, found "
+                  << options.lattice.relativeScale;
+  if (options.codebook == QuIPCodebook::E8P && options.lattice.bits > 4)
+    return emit() << "codebook=e8p has 2 to 4 bits, found "
+                  << options.lattice.bits;
+  return success();
 }
 
 namespace {
@@ -183,21 +317,22 @@ struct QuantizeQuIPPass : impl::QuantizeQuIPPassBase<QuantizeQuIPPass> {
     if (failed(compensation))
       return signalPassFailure();
     QuIPOptions options;
+    options.codebook = codebook;
     options.rounding.bits = unsigned(int64_t(bits));
     options.rounding.range = range;
     options.rounding.clampFirst = clampFirst;
     options.rounding.greedyPasses = int(int64_t(greedyPasses));
+    options.lattice.bits = unsigned(int64_t(bits));
+    options.lattice.relativeScale = latticeScale;
+    options.lattice.sweeps = int(int64_t(greedyPasses));
     options.rotation = rotation;
     options.seed = seed;
     options.rescale = rescale;
     options.factor = compensation->factor;
     options.factor.order = greedyPasses ? numerics::GPTQOrder::Activation
                                         : numerics::GPTQOrder::Reverse;
-    if (!(options.rounding.range >= 0 && options.rounding.range <= 100)) {
-      emitError(module.getLoc(), "llq-quantize-quip: range is 0 to 100, found ")
-          << options.rounding.range;
+    if (failed(verifyOptions(module, options)))
       return signalPassFailure();
-    }
     ThreadPool pool(module.getContext()->getNumThreads());
     QuIP quip(options, pool);
     if (failed(quantizeCalibratedLayers(module, *weights,

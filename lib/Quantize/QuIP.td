@@ -23,7 +23,12 @@ def QuantizeQuIPPass : QuantPass<"quip"> {
     where there is one of the size and 16 divides its power of two;
     `kronecker` products of two random orthogonal matrices, as QuIP; `auto` the
     first where it can. All layers of one width share a matrix, which follows from
-    `seed`. `rescale` chooses `r` so that large inputs meet small weights.
+    `seed`. `rescale` chooses `r`, which makes large inputs smaller.
+
+    `codebook=e8p` is QuIP# (arXiv 2402.04396) without its fine-tuning: eight
+    weights at a time become a point of the E8 lattice (`#llq.e8p`, 2 to 4 bits),
+    with the same feedback between blocks of eight columns. Its scale is searched,
+    or `lattice-scale`.
 
     The embedding and the head are rounded to nearest if they have bits.
   }];
@@ -39,11 +44,25 @@ def QuantizeQuIPPass : QuantPass<"quip"> {
         clEnumValN(::llq::QuIPRotation::Kronecker, "kronecker",
                    "products of two random matrices"),
         clEnumValN(::llq::QuIPRotation::None, "none", "none"))}]>,
-    Option<"rescale", "rescale", "bool", "true",
-      "Scale inputs against the columns of the weight">,
+    Option<"codebook", "codebook", "::llq::QuIPCodebook",
+      "::llq::QuIPCodebook::None", "What weights are rounded to",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::QuIPCodebook::None, "none", "a uniform grid"),
+        clEnumValN(::llq::QuIPCodebook::E8P, "e8p",
+                   "points of the E8 lattice, 2 to 4 bits"))}]>,
+    Option<"rescale", "rescale", "::llq::QuIPRescale", "::llq::QuIPRescale::Inputs",
+      "What the scales of inputs look at",
+      [{::llvm::cl::values(
+        clEnumValN(::llq::QuIPRescale::None, "none", "nothing: there are none"),
+        clEnumValN(::llq::QuIPRescale::Inputs, "inputs",
+                   "the inputs, the same for all layers that read them"),
+        clEnumValN(::llq::QuIPRescale::Layer, "layer",
+                   "the inputs and the columns of the layer's weight"))}]>,
     Option<"seed", "seed", "::llq::BoundedInt<1>", "1", "Seed of the matrices">,
     Option<"range", "range", "double", "0",
       "Largest value of the grid in standard deviations of the weights; 0 searches">,
+    Option<"latticeScale", "lattice-scale", "double", "0",
+      "Scale of the lattice over the root mean square of the weights; 0 searches">,
     Option<"clampFirst", "clamp-first", "bool", "false",
       "Clamp weights to the grid before errors are taken, as the published code does">,
     Option<"greedyPasses", "greedy-passes", "::llq::BoundedInt<0, 100>", "0",

@@ -1,9 +1,12 @@
 // A matrix of uniform numbers with an identity as second moment: what the layer
 // reads and makes is rotated, and the zero of the grid is half a code.
 //
-// RUN: llq-opt %s --llq-quantize-quip='rotation=none rescale=false range=1.6' | FileCheck %s
+// RUN: llq-opt %s --llq-quantize-quip='rotation=none rescale=none range=1.6' | FileCheck %s
 // RUN: llq-opt %s --llq-quantize-quip='seed=3' | FileCheck %s --check-prefix=ROTATED
 // RUN: not llq-opt %s --llq-quantize-quip='range=-1' 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: not llq-opt %s --llq-quantize-quip='codebook=e8p bits=5' 2>&1 | FileCheck %s --check-prefix=BITS
+// RUN: not llq-opt %s --llq-quantize-quip='codebook=e8p lattice-scale=nan' 2>&1 | FileCheck %s --check-prefix=SCALE
+// RUN: not llq-opt %s --llq-quantize-quip='codebook=e8p' 2>&1 | FileCheck %s --check-prefix=WIDTH
 
 // CHECK-NOT: llq.rotate
 // CHECK: #llq.uniform<bits = 2, group = 0, zero = float, scale = f16>
@@ -16,6 +19,9 @@
 // ROTATED: %[[Y:.*]] = llq.linear "a" %[[X]]
 // ROTATED: %[[R:.*]] = llq.rotate %[[Y]] by <kind = hadamard, size = 16, seed = 3> transposed : tensor<?x16xf32>
 // ROTATED: return %[[R]]
+// BITS: error: llq-quantize-quip: codebook=e8p has 2 to 4 bits, found 5
+// SCALE: error: llq-quantize-quip: lattice-scale is 0 to 100, found
+// WIDTH: error: 'llq.linear' op "a" {{.*}}e8p needs rows of a multiple of 32 weights, found 16
 // RANGE: error: llq-quantize-quip: range is 0 to 100, found -1
 
 func.func @forward(%x: tensor<?x16xf32>) -> tensor<?x16xf32> {
