@@ -37,7 +37,7 @@ struct QuIPOptions {
   numerics::GPTQOptions factor;
   QuIPRotation rotation;
   int64_t seed;
-  QuIPRescale rescale;
+  bool rescale;
 };
 
 class QuIP {
@@ -231,11 +231,9 @@ LogicalResult QuIP::quantize(const LinearLayer &layer,
   int64_t rows = layer.getRows(), columns = layer.getColumns();
   std::vector<float> weights = *source, moment = given->vec();
 
-  if (options.rescale != QuIPRescale::None) {
-    std::vector<double> squares(columns,
-                                options.rescale == QuIPRescale::Inputs);
-    if (options.rescale == QuIPRescale::Layer)
-      numerics::addColumnSquares(weights.data(), rows, squares, pool);
+  if (options.rescale) {
+    std::vector<double> squares(columns);
+    numerics::addColumnSquares(weights.data(), rows, squares, pool);
     result.inputScale = numerics::chooseInputScales(moment, squares);
   }
   auto getMatrix = [](RotationAttr rotation) {

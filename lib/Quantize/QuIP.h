@@ -12,7 +12,6 @@
 namespace llq {
 enum class QuIPRotation { Auto, Hadamard, Kronecker, None };
 enum class QuIPCodebook { None, E8P };
-enum class QuIPRescale { None, Inputs, Layer };
 } // namespace llq
 
 #endif // LLQ_LIB_QUANTIZE_QUIP_H

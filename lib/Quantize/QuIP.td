@@ -23,7 +23,8 @@ def QuantizeQuIPPass : QuantPass<"quip"> {
     where there is one of the size and 16 divides its power of two;
     `kronecker` products of two random orthogonal matrices, as QuIP; `auto` the
     first where it can. All layers of one width share a matrix, which follows from
-    `seed`. `rescale` chooses `r`, which makes large inputs smaller.
+    `seed`. `rescale` chooses `r` so that large inputs meet small weights; without it layers
+    that read the same input share its rotation, and stay one kernel.
 
     `codebook=e8p` is QuIP# (arXiv 2402.04396) without its fine-tuning: eight
     weights at a time become a point of the E8 lattice (`#llq.e8p`, 2 to 4 bits),
@@ -50,14 +51,8 @@ def QuantizeQuIPPass : QuantPass<"quip"> {
         clEnumValN(::llq::QuIPCodebook::None, "none", "a uniform grid"),
         clEnumValN(::llq::QuIPCodebook::E8P, "e8p",
                    "points of the E8 lattice, 2 to 4 bits"))}]>,
-    Option<"rescale", "rescale", "::llq::QuIPRescale", "::llq::QuIPRescale::Inputs",
-      "What the scales of inputs look at",
-      [{::llvm::cl::values(
-        clEnumValN(::llq::QuIPRescale::None, "none", "nothing: there are none"),
-        clEnumValN(::llq::QuIPRescale::Inputs, "inputs",
-                   "the inputs, the same for all layers that read them"),
-        clEnumValN(::llq::QuIPRescale::Layer, "layer",
-                   "the inputs and the columns of the layer's weight"))}]>,
+    Option<"rescale", "rescale", "bool", "false",
+      "Scale inputs against the columns of the weight, as the paper does">,
     Option<"seed", "seed", "::llq::BoundedInt<1>", "1", "Seed of the matrices">,
     Option<"range", "range", "double", "0",
       "Largest value of the grid in standard deviations of the weights; 0 searches">,

@@ -1,8 +1,8 @@
 // A matrix of uniform numbers with an identity as second moment: what the layer
 // reads and makes is rotated, and the zero of the grid is half a code.
 //
-// RUN: llq-opt %s --llq-quantize-quip='rotation=none rescale=none range=1.6' | FileCheck %s
-// RUN: llq-opt %s --llq-quantize-quip='seed=3' | FileCheck %s --check-prefix=ROTATED
+// RUN: llq-opt %s --llq-quantize-quip='rotation=none range=1.6' | FileCheck %s
+// RUN: llq-opt %s --llq-quantize-quip='seed=3 rescale=true' | FileCheck %s --check-prefix=ROTATED
 // RUN: not llq-opt %s --llq-quantize-quip='range=-1' 2>&1 | FileCheck %s --check-prefix=RANGE
 // RUN: not llq-opt %s --llq-quantize-quip='codebook=e8p bits=5' 2>&1 | FileCheck %s --check-prefix=BITS
 // RUN: not llq-opt %s --llq-quantize-quip='codebook=e8p lattice-scale=nan' 2>&1 | FileCheck %s --check-prefix=SCALE
