@@ -44,17 +44,18 @@ inline constexpr llvm::StringLiteral kCalibrationAttr = "llq.calibration";
 /// Statistics of the inputs of a linear layer, on the layer
 /// (llq/Calibration/InputStatistics.h).
 inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
-/// On an llq.linear, an array of dictionaries: what scaled or clipped its weight,
-/// as `method` says of what quantizes it.
+/// On an llq.linear, an array of dictionaries: what scaled, clipped or rotated
+/// its weight, as `method` says of what quantizes it.
 inline constexpr llvm::StringLiteral kPreparedAttr = "llq.prepared";
-/// On an llq.linear, i64: the bits that its weight gets, whatever the options of
-/// the method that quantizes it say (llq-allocate-bits).
+/// On an llq.linear, i64: the bits that its weight gets, whatever the options
+/// of the method that quantizes it say (llq-allocate-bits).
 inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
-/// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ... bits
-/// by the methods that are to come.
+/// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ...
+/// bits by the methods that are to come.
 inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
 /// On a module of a dry run, only to see formats and sizes: layers stand for
-/// larger ones, whose inputs cannot be computed, or weights have no values.
+/// larger ones, whose inputs cannot be computed, weights have no values, or their
+/// blobs are those of another module.
 inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";

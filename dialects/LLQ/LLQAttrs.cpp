@@ -96,18 +96,22 @@ static bool isStored(TypedAttr value) {
   return isa<ExternalAttr, DenseResourceElementsAttr>(value);
 }
 
+static bool isFloatMatrix(RankedTensorType type) {
+  return type && type.getRank() == 2 && type.hasStaticShape() &&
+         isa<Float16Type, BFloat16Type, Float32Type>(type.getElementType());
+}
+
 LogicalResult ScaledAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  RankedTensorType type, TypedAttr source,
                                  TypedAttr rows, TypedAttr columns,
                                  TypedAttr clip, int64_t group) {
   auto tensor = dyn_cast<RankedTensorType>(source.getType());
-  if (!isStored(source) && !isa<ScaledAttr>(source))
+  if (!isStored(source) && !isa<ScaledAttr, RotatedAttr>(source))
     return emitError()
-           << "scaled weight needs #llq.external, dense_resource or "
-              "#llq.scaled as source, found "
+           << "scaled weight needs #llq.external, dense_resource, #llq.scaled "
+              "or #llq.rotated as source, found "
            << source;
-  if (!tensor || tensor.getRank() != 2 || !tensor.hasStaticShape() ||
-      !isa<Float16Type, BFloat16Type, Float32Type>(tensor.getElementType()))
+  if (!isFloatMatrix(tensor))
     return emitError() << "scaled weight needs a source matrix of f16, bf16 or "
                           "f32, found "
                        << source.getType();
@@ -202,6 +206,39 @@ std::unique_ptr<numerics::Rotation> RotationAttr::getMatrix() const {
                   ? numerics::RotationKind::Hadamard
                   : numerics::RotationKind::Kronecker;
   return numerics::makeRotation(kind, getSize(), uint64_t(getSeed()));
+}
+
+//===----------------------------------------------------------------------===//
+// RotatedAttr
+//===----------------------------------------------------------------------===//
+
+LogicalResult RotatedAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  RankedTensorType type, TypedAttr source,
+                                  RotationAttr input, RotationAttr output) {
+  if (!isStored(source) && !isa<ScaledAttr>(source))
+    return emitError() << "rotated weight needs #llq.external, dense_resource "
+                          "or #llq.scaled as source, found "
+                       << source;
+  for (auto scaled = dyn_cast<ScaledAttr>(source); scaled;
+       scaled = dyn_cast<ScaledAttr>(scaled.getSource()))
+    if (isa<RotatedAttr>(scaled.getSource()))
+      return emitError() << "rotated weight has a source that is rotated";
+  auto tensor = dyn_cast<RankedTensorType>(source.getType());
+  if (!isFloatMatrix(tensor) || !isFloatMatrix(type) ||
+      tensor.getShape() != type.getShape())
+    return emitError() << "rotated weight needs matrices of f16, bf16 or f32 "
+                          "of one shape, found a source of type "
+                       << source.getType() << " and type " << type;
+  if (!input && !output)
+    return emitError() << "rotated weight needs input or output";
+  for (auto [name, rotation, size] :
+       {std::tuple("input", input, type.getDimSize(1)),
+        std::tuple("output", output, type.getDimSize(0))})
+    if (rotation && (size == 0 || size % rotation.getSize()))
+      return emitError() << "rotated weight has an " << name << " of size "
+                         << rotation.getSize() << ", which does not divide "
+                         << size;
+  return success();
 }
 
 LogicalResult ArchitectureAttr::verify(

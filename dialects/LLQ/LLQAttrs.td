@@ -93,7 +93,7 @@ def LLQ_ScaledAttr : LLQ_Attr<"Scaled", "scaled", [TypedAttrInterface]> {
 
     So methods that move scales between layers copy no matrix: the source stays
     where it is, and all that reads weights sees the values of this one. A source
-    may be scaled itself.
+    may be scaled itself, or rotated (`#llq.rotated`).
 
     ```mlir
     %w = llq.weight #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>,
@@ -409,6 +409,32 @@ def LLQ_RotationAttr : LLQ_Attr<"Rotation", "rotation"> {
     /// R, to rotate rows with.
     std::unique_ptr<numerics::Rotation> getMatrix() const;
   }];
+}
+
+def LLQ_RotatedAttr : LLQ_Attr<"Rotated", "rotated", [TypedAttrInterface]> {
+  let summary = "A weight in another orthogonal basis when it is read";
+  let description = [{
+    `R source V^T` with `V` = `input`, the basis of what the weight is multiplied
+    with, and `R` = `output`, that of its rows; one that is absent is the identity.
+    Computed in f32, `V` first, then rounded to the element type, which may be
+    another one than the source's.
+
+    As with `#llq.scaled`, no matrix is copied. A source may be scaled, and what is
+    rotated may be scaled in turn, but not rotated again. The rows of a weight with
+    an `output` depend on each other: reading some of them computes all.
+
+    ```mlir
+    %w = llq.weight #llq.rotated<source = dense_resource<w> : tensor<32x16xf16>,
+                                 input = <kind = hadamard, size = 16, seed = 1>> : tensor<32x16xf32>
+    ```
+  }];
+  let parameters = (ins
+    AttributeSelfTypeParameter<"", "::mlir::RankedTensorType">:$type,
+    "::mlir::TypedAttr":$source,
+    OptionalParameter<"::llq::RotationAttr">:$input,
+    OptionalParameter<"::llq::RotationAttr">:$output);
+  let assemblyFormat = "`<` struct($source, $input, $output) `>`";
+  let genVerifyDecl = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -24,6 +24,7 @@ enum AttrCode : uint64_t {
   kPacked = 1,
   kPaddedVector = 2,
   kScaled = 3,
+  kRotated = 4,
 };
 
 struct LLQBytecodeInterface : BytecodeDialectInterface {
@@ -63,6 +64,14 @@ struct LLQBytecodeInterface : BytecodeDialectInterface {
           writer.writeSignedVarInt(scaled.getGroup());
           return success();
         })
+        .Case([&](RotatedAttr rotated) {
+          writer.writeVarInt(kRotated);
+          writer.writeType(rotated.getType());
+          writer.writeAttribute(rotated.getSource());
+          writer.writeOptionalAttribute(rotated.getInput());
+          writer.writeOptionalAttribute(rotated.getOutput());
+          return success();
+        })
         .Default([](Attribute) { return failure(); });
   }
 
@@ -79,6 +88,8 @@ struct LLQBytecodeInterface : BytecodeDialectInterface {
       return readPaddedVector(reader);
     case kScaled:
       return readScaled(reader);
+    case kRotated:
+      return readRotated(reader);
     default:
       reader.emitError() << "unknown llq attribute " << code;
       return {};
@@ -130,6 +141,18 @@ private:
     return ScaledAttr::getChecked([&] { return reader.emitError(); },
                                   getContext(), type, source, rows, columns,
                                   clip, group);
+  }
+
+  Attribute readRotated(DialectBytecodeReader &reader) const {
+    RankedTensorType type;
+    TypedAttr source;
+    RotationAttr input, output;
+    if (failed(reader.readType(type)) || failed(reader.readAttribute(source)) ||
+        failed(reader.readOptionalAttribute(input)) ||
+        failed(reader.readOptionalAttribute(output)))
+      return {};
+    return RotatedAttr::getChecked([&] { return reader.emitError(); },
+                                   getContext(), type, source, input, output);
   }
 };
 } // namespace

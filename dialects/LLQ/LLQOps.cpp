@@ -67,9 +67,9 @@ static bool isWeightData(Attribute value) {
 }
 
 LogicalResult WeightOp::verify() {
-  if (!isWeightData(getValue()) && !isa<ScaledAttr>(getValue()))
-    return emitOpError(
-               "needs #llq.external, dense_resource or #llq.scaled, found ")
+  if (!isWeightData(getValue()) && !isa<ScaledAttr, RotatedAttr>(getValue()))
+    return emitOpError("needs #llq.external, dense_resource, #llq.scaled or "
+                       "#llq.rotated, found ")
            << getValue();
   return success();
 }

@@ -37,8 +37,8 @@ def LLQ_WeightOp : LLQ_Op<"weight", [Pure,
   let summary = "A weight in its source type";
   let description = [{
     Produces a weight that is a view of a file (`#llq.external`), a resource blob,
-    or one of these with scales (`#llq.scaled`). Never a `dense` constant: those
-    live as long as the context.
+    or one of these with scales (`#llq.scaled`) or in another basis
+    (`#llq.rotated`). Never a `dense` constant: those live as long as the context.
 
     ```mlir
     %w = llq.weight dense_resource<w> : tensor<256x256xf16>

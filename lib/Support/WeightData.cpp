@@ -6,6 +6,7 @@
 
 #include "llq/Support/WeightData.h"
 #include "llq/Numerics/Float16.h"
+#include "llq/Support/ParallelFor.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/Support/CheckedArithmetic.h"
@@ -58,6 +59,11 @@ static SmallVector<int64_t> getRowMajorStrides(ArrayRef<int64_t> shape) {
   for (size_t i = shape.size(); i > 1; --i)
     strides[i - 2] = strides[i - 1] * shape[i - 1];
   return strides;
+}
+
+/// Whether the values of a weight are computed when it is read.
+static bool isComputed(TypedAttr weight) {
+  return isa<ScaledAttr, RotatedAttr>(weight);
 }
 
 //===----------------------------------------------------------------------===//
@@ -146,8 +152,9 @@ llvm::Expected<WeightReader::View> WeightReader::getView(TypedAttr weight) {
     if (dense.isSplat())
       view.strides.assign(type.getRank(), 0);
   } else {
-    return makeError(isa<ScaledAttr>(weight)
-                         ? "the values of a scaled weight are nowhere in memory"
+    return makeError(isComputed(weight)
+                         ? "the values of a scaled or rotated weight are "
+                           "nowhere in memory"
                          : "weight is neither #llq.external nor a resource");
   }
   view.data = data.data();
@@ -298,10 +305,111 @@ llvm::Error WeightReader::readScaledRows(ScaledAttr weight, int64_t rowBegin,
   return llvm::Error::success();
 }
 
+//===----------------------------------------------------------------------===//
+// Rotation
+//===----------------------------------------------------------------------===//
+
+/// Encodes `values` in `type`, f16 or bf16.
+static void encodeHalves(ArrayRef<float> values, Type type,
+                         MutableArrayRef<uint16_t> out) {
+  if (type.isF16())
+    numerics::encodeF16(values, out);
+  else
+    numerics::encodeBF16(values, out);
+}
+
+/// Rounds `values` to what `type` holds.
+static void roundTo(Type type, MutableArrayRef<float> values) {
+  if (type.isF32())
+    return;
+  std::vector<uint16_t> halves(values.size());
+  encodeHalves(values, type, halves);
+  convertContiguous(reinterpret_cast<const char *>(halves.data()), type,
+                    values.size(), values.data());
+}
+
+const numerics::Rotation &WeightReader::getRotation(RotationAttr rotation) {
+  std::lock_guard<std::mutex> lock(mutex);
+  std::unique_ptr<numerics::Rotation> &matrix = rotations[rotation];
+  if (!matrix)
+    matrix = rotation.getMatrix();
+  return *matrix;
+}
+
+llvm::Error WeightReader::rotateInputs(RotatedAttr weight, int64_t rowBegin,
+                                       int64_t rowEnd,
+                                       MutableArrayRef<float> out) {
+  if (llvm::Error error = readRows(weight.getSource(), rowBegin, rowEnd, out))
+    return error;
+  // Who reads in parallel does so by rows already.
+  ThreadPool pool(1);
+  if (RotationAttr input = weight.getInput())
+    getRotation(input).apply(out.data(), out.size() / input.getSize(), pool);
+  return llvm::Error::success();
+}
+
+llvm::Expected<WeightReader::Matrix>
+WeightReader::getRotatedMatrix(RotatedAttr weight) {
+  std::lock_guard<std::mutex> lock(matrixMutex);
+  if (weight == lastRotated)
+    return lastMatrix;
+  lastRotated = {};
+  lastMatrix.reset();
+  int64_t rows = weight.getType().getDimSize(0);
+  int64_t columns = weight.getType().getDimSize(1);
+  auto values = std::make_shared<std::vector<float>>(rows * columns);
+  if (llvm::Error error = rotateInputs(weight, 0, rows, *values))
+    return std::move(error);
+  ThreadPool pool(1);
+  const numerics::Rotation &output = getRotation(weight.getOutput());
+  for (int64_t row = 0; row < rows; row += output.size())
+    output.applyToColumns(values->data() + row * columns, columns, pool);
+  roundTo(weight.getType().getElementType(), *values);
+  lastRotated = weight;
+  lastMatrix = std::move(values);
+  return lastMatrix;
+}
+
+llvm::Error WeightReader::readRotatedRows(RotatedAttr weight, int64_t rowBegin,
+                                          int64_t rowEnd,
+                                          MutableArrayRef<float> out) {
+  if (!weight.getOutput()) {
+    if (llvm::Error error = rotateInputs(weight, rowBegin, rowEnd, out))
+      return error;
+    roundTo(weight.getType().getElementType(), out);
+    return llvm::Error::success();
+  }
+  llvm::Expected<Matrix> matrix = getRotatedMatrix(weight);
+  if (!matrix)
+    return matrix.takeError();
+  int64_t columns = weight.getType().getDimSize(1);
+  llvm::copy(ArrayRef(**matrix).slice(rowBegin * columns, out.size()),
+             out.begin());
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::vector<char>>
+WeightReader::computeRows(TypedAttr weight, int64_t rowBegin, int64_t rowEnd) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  Type element = type.getElementType();
+  std::vector<float> values((rowEnd - rowBegin) * type.getDimSize(1));
+  if (llvm::Error error = readRows(weight, rowBegin, rowEnd, values))
+    return std::move(error);
+  std::vector<char> bytes(values.size() * element.getIntOrFloatBitWidth() / 8);
+  if (element.isF32())
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+  else
+    encodeHalves(values, element,
+                 {reinterpret_cast<uint16_t *>(bytes.data()), values.size()});
+  return bytes;
+}
+
 llvm::Error WeightReader::readRows(TypedAttr weight, int64_t rowBegin,
                                    int64_t rowEnd, MutableArrayRef<float> out) {
   if (auto scaled = dyn_cast<ScaledAttr>(weight))
     return readScaledRows(scaled, rowBegin, rowEnd, out);
+  if (auto rotated = dyn_cast<RotatedAttr>(weight))
+    return readRotatedRows(rotated, rowBegin, rowEnd, out);
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();
@@ -407,15 +515,8 @@ llvm::Expected<std::vector<char>> WeightReader::copyBytes(TypedAttr weight) {
 
 llvm::Expected<std::vector<char>>
 WeightReader::copyRows(TypedAttr weight, int64_t rowBegin, int64_t rowEnd) {
-  if (auto scaled = dyn_cast<ScaledAttr>(weight)) {
-    int64_t count = (rowEnd - rowBegin) * scaled.getType().getDimSize(1);
-    std::vector<char> bytes(count * sizeof(float));
-    MutableArrayRef<float> values(reinterpret_cast<float *>(bytes.data()),
-                                  count);
-    if (llvm::Error error = readRows(weight, rowBegin, rowEnd, values))
-      return error;
-    return bytes;
-  }
+  if (isComputed(weight))
+    return computeRows(weight, rowBegin, rowEnd);
   llvm::Expected<View> view = getView(weight);
   if (!view)
     return view.takeError();
@@ -477,13 +578,15 @@ static void copyColumnsAs(const char *from, ArrayRef<int64_t> strides,
 llvm::Error WeightReader::copyColumns(TypedAttr weight, int64_t rowBegin,
                                       int64_t rowEnd, int64_t pitch,
                                       char *out) {
-  if (auto scaled = dyn_cast<ScaledAttr>(weight)) {
-    int64_t rows = rowEnd - rowBegin, columns = scaled.getType().getDimSize(1);
-    std::vector<float> values(rows * columns);
-    if (llvm::Error error = readRows(weight, rowBegin, rowEnd, values))
-      return error;
-    copyColumnsAs<float>(reinterpret_cast<const char *>(values.data()),
-                         {columns, 1}, rows, columns, pitch, out);
+  if (isComputed(weight)) {
+    auto bytes = computeRows(weight, rowBegin, rowEnd);
+    if (!bytes)
+      return bytes.takeError();
+    auto type = cast<RankedTensorType>(weight.getType());
+    auto copy = type.getElementType().isF32() ? copyColumnsAs<float>
+                                              : copyColumnsAs<uint16_t>;
+    int64_t columns = type.getDimSize(1);
+    copy(bytes->data(), {columns, 1}, rowEnd - rowBegin, columns, pitch, out);
     return llvm::Error::success();
   }
   llvm::Expected<View> view = getView(weight);
@@ -527,8 +630,13 @@ WeightReader::getComponents(QuantizedWeightOp weight) {
 }
 
 void WeightReader::release() {
-  std::lock_guard<std::mutex> lock(mutex);
-  files.clear();
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    files.clear();
+  }
+  std::lock_guard<std::mutex> lock(matrixMutex);
+  lastRotated = {};
+  lastMatrix.reset();
 }
 
 void llq::releaseWeight(TypedAttr weight) {

@@ -1,8 +1,9 @@
 //===- WeightData.h - Read the values of weights ----------------*- C++ -*-===//
 //
 // The one accessor that hides where a weight is: in a file that
-// `#llq.external` refers to, or in a resource blob, and whether it is scaled on
-// the way. Passes read rows as f32 or raw bytes and never see the difference.
+// `#llq.external` refers to, or in a resource blob, and whether it is scaled or
+// rotated on the way. Passes read rows as f32 or raw bytes and never see the
+// difference.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -23,11 +24,11 @@
 
 namespace llq {
 
-/// Reads weights: `#llq.external`, `dense_resource`, `#llq.scaled` and (for
-/// small constants) `dense` attributes. Files are mapped once for the lifetime
-/// of the reader or until `release`; size and modification time must still be
-/// those of the import (a recorded time of 0 is not compared). Safe to share
-/// among threads.
+/// Reads weights: `#llq.external`, `dense_resource`, `#llq.scaled`,
+/// `#llq.rotated` and (for small constants) `dense` attributes. Files are
+/// mapped once for the lifetime of the reader or until `release`; size and
+/// modification time must still be those of the import (a recorded time of 0 is
+/// not compared). Safe to share among threads.
 ///
 /// Every error is one line that names the file or resource and what is wrong.
 class WeightReader {
@@ -52,7 +53,8 @@ public:
 
   /// The bytes of a tensor whose elements are contiguous and row-major, without
   /// copying. They stay valid until `release`, the end of the reader, or a
-  /// change of the resource. An error for `#llq.scaled`, which has none.
+  /// change of the resource. An error for `#llq.scaled` and `#llq.rotated`,
+  /// which have none.
   llvm::Expected<llvm::ArrayRef<char>> getBytes(mlir::TypedAttr weight);
 
   /// The bytes of any tensor in row-major order, copied.
@@ -74,7 +76,8 @@ public:
   llvm::Expected<llvm::SmallVector<llvm::ArrayRef<char>>>
   getComponents(QuantizedType type, mlir::DictionaryAttr components);
 
-  /// Unmaps all files; bytes handed out before become invalid.
+  /// Unmaps all files, and forgets what was computed; bytes handed out before
+  /// become invalid.
   void release();
 
 private:
@@ -82,10 +85,29 @@ private:
   llvm::Expected<View> getView(mlir::TypedAttr weight);
   llvm::Error readScaledRows(ScaledAttr weight, int64_t rowBegin,
                              int64_t rowEnd, llvm::MutableArrayRef<float> out);
+  llvm::Error readRotatedRows(RotatedAttr weight, int64_t rowBegin,
+                              int64_t rowEnd, llvm::MutableArrayRef<float> out);
+  /// The rows of `weight` rotated on the input's side only, not rounded.
+  llvm::Error rotateInputs(RotatedAttr weight, int64_t rowBegin, int64_t rowEnd,
+                           llvm::MutableArrayRef<float> out);
+  /// All values of a weight that has an output rotation.
+  using Matrix = std::shared_ptr<const std::vector<float>>;
+  llvm::Expected<Matrix> getRotatedMatrix(RotatedAttr weight);
+  const numerics::Rotation &getRotation(RotationAttr rotation);
+  /// The bytes of rows of a weight whose values are nowhere in memory.
+  llvm::Expected<std::vector<char>>
+  computeRows(mlir::TypedAttr weight, int64_t rowBegin, int64_t rowEnd);
   llvm::Expected<llvm::ArrayRef<char>> mapFile(ExternalAttr weight);
 
-  std::mutex mutex;
+  std::mutex mutex; ///< of files and rotations
   llvm::StringMap<std::unique_ptr<llvm::sys::fs::mapped_file_region>> files;
+  llvm::DenseMap<mlir::Attribute, std::unique_ptr<numerics::Rotation>>
+      rotations;
+  /// The last matrix whose rows depend on each other: readers ask for a few of
+  /// them at a time.
+  std::mutex matrixMutex;
+  RotatedAttr lastRotated;
+  Matrix lastMatrix;
 };
 
 /// An error that names the first of `values`, whole rows of `columns` numbers

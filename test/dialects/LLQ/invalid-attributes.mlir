@@ -153,7 +153,7 @@ func.func private @f(!llq.quantized<2147483648x1024, #llq.uniform<bits = 4, grou
 
 // -----
 
-// expected-error@+1 {{scaled weight needs #llq.external, dense_resource or #llq.scaled as source, found dense<1.000000e+00> : tensor<2x4xf32>}}
+// expected-error@+1 {{scaled weight needs #llq.external, dense_resource, #llq.scaled or #llq.rotated as source, found dense<1.000000e+00> : tensor<2x4xf32>}}
 func.func private @f() attributes {w = #llq.scaled<source = dense<1.0> : tensor<2x4xf32>, rows = dense_resource<r> : tensor<2xf32>> : tensor<2x4xf32>}
 
 // -----
@@ -205,6 +205,41 @@ func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : 
 
 // expected-error@+1 {{scaled weight has clip of type 'tensor<2x1xf32>', needed is 'tensor<2x2xf32>'}}
 func.func private @f() attributes {w = #llq.scaled<source = dense_resource<w> : tensor<2x4xf16>, clip = dense_resource<r> : tensor<2x1xf32>, group = 3> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{rotated weight needs #llq.external, dense_resource or #llq.scaled as source, found dense<1.000000e+00> : tensor<2x4xf32>}}
+func.func private @f() attributes {w = #llq.rotated<source = dense<1.0> : tensor<2x4xf32>, input = <kind = hadamard, size = 4, seed = 1>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{rotated weight has a source that is rotated}}
+func.func private @f() attributes {w = #llq.rotated<source = #llq.scaled<source = #llq.rotated<source = dense_resource<w> : tensor<2x4xf16>, input = <kind = hadamard, size = 4, seed = 1>> : tensor<2x4xf32>, rows = dense_resource<r> : tensor<2xf32>> : tensor<2x4xf32>, input = <kind = hadamard, size = 4, seed = 1>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{rotated weight needs matrices of f16, bf16 or f32 of one shape, found a source of type 'tensor<2x4xi8>' and type 'tensor<2x4xf32>'}}
+func.func private @f() attributes {w = #llq.rotated<source = dense_resource<w> : tensor<2x4xi8>, input = <kind = hadamard, size = 4, seed = 1>> : tensor<2x4xf32>}
+
+// -----
+
+// expected-error@+1 {{rotated weight needs matrices of f16, bf16 or f32 of one shape, found a source of type 'tensor<2x4xf16>' and type 'tensor<4x2xf16>'}}
+func.func private @f() attributes {w = #llq.rotated<source = dense_resource<w> : tensor<2x4xf16>, input = <kind = hadamard, size = 2, seed = 1>> : tensor<4x2xf16>}
+
+// -----
+
+// expected-error@+1 {{rotated weight needs input or output}}
+func.func private @f() attributes {w = #llq.rotated<source = dense_resource<w> : tensor<2x4xf16>> : tensor<2x4xf16>}
+
+// -----
+
+// expected-error@+1 {{rotated weight has an input of size 8, which does not divide 4}}
+func.func private @f() attributes {w = #llq.rotated<source = dense_resource<w> : tensor<2x4xf16>, input = <kind = hadamard, size = 8, seed = 1>> : tensor<2x4xf16>}
+
+// -----
+
+// expected-error@+1 {{rotated weight has an output of size 4, which does not divide 2}}
+func.func private @f() attributes {w = #llq.rotated<source = dense_resource<w> : tensor<2x4xf16>, output = <kind = hadamard, size = 4, seed = 1>> : tensor<2x4xf16>}
 
 // -----
 

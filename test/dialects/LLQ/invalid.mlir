@@ -2,7 +2,7 @@
 // RUN: llq-opt %s --verify-diagnostics --split-input-file
 
 func.func @weight_of_constant() {
-  // expected-error@+1 {{'llq.weight' op needs #llq.external, dense_resource or #llq.scaled, found dense<1.000000e+00> : tensor<2xf32>}}
+  // expected-error@+1 {{'llq.weight' op needs #llq.external, dense_resource, #llq.scaled or #llq.rotated, found dense<1.000000e+00> : tensor<2xf32>}}
   %w = llq.weight dense<1.0> : tensor<2xf32>
   return
 }

@@ -8,6 +8,7 @@
 
 #include "llq/Support/WeightData.h"
 #include "llq/Numerics/Float16.h"
+#include "llq/Support/ParallelFor.h"
 #include "llq/Support/WeightBlob.h"
 
 #include "mlir/IR/Builders.h"
@@ -83,6 +84,17 @@ protected:
     for (int64_t j = 0; j < shape[1]; ++j)
       for (int64_t k = (end - begin) * width; k < pitch * width; ++k)
         ASSERT_EQ(byColumn[j * pitch * width + k], 'x');
+  }
+
+  /// The columns of a rotation's matrix, from what it makes of unit vectors.
+  static std::vector<float> getColumns(RotationAttr rotation) {
+    int64_t n = rotation.getSize();
+    std::vector<float> columns(n * n);
+    for (int64_t i = 0; i < n; ++i)
+      columns[i * n + i] = 1;
+    ThreadPool pool(1);
+    rotation.getMatrix()->apply(columns.data(), n, pool);
+    return columns;
   }
 
   static constexpr int64_t kBytes = 200000;
@@ -165,7 +177,85 @@ TEST_F(WeightData, ScaledMatrix) {
   }
   // Nothing in memory to point at.
   EXPECT_EQ(llvm::toString(reader.getBytes(scaled).takeError()),
-            "the values of a scaled weight are nowhere in memory");
+            "the values of a scaled or rotated weight are nowhere in memory");
+}
+
+// R w V^T block by block, by all accessors, some rows and all of them, with
+// either side or both, rounded to any type.
+TEST_F(WeightData, RotatedMatrix) {
+  Builder b(&context);
+  constexpr int64_t n = 24, k = 32, begin = 5, end = 20;
+  Type f16 = b.getF16Type();
+  std::vector<float> source;
+  for (int64_t i = 0; i < n * k; ++i)
+    source.push_back(float((i * 37 + i / k * 11) % 101) / 50 - 1);
+  TypedAttr stored = makeResource(&context, {n, k}, source, "w");
+  auto hadamard = RotationAttr::get(&context, RotationKind::Hadamard, 16, 3);
+  auto kronecker = RotationAttr::get(&context, RotationKind::Kronecker, 12, 5);
+  for (RotationAttr input : {hadamard, RotationAttr()})
+    for (RotationAttr output : {kronecker, RotationAttr()}) {
+      if (!input && !output)
+        continue;
+      // The definition in f64.
+      std::vector<double> expected(source.begin(), source.end());
+      auto rotate = [&](RotationAttr rotation, int64_t count, int64_t step,
+                        int64_t lines, int64_t lineStep) {
+        std::vector<float> columns = getColumns(rotation);
+        int64_t size = rotation.getSize();
+        std::vector<double> before = expected;
+        for (int64_t line = 0; line < lines; ++line)
+          for (int64_t i = 0; i < count; ++i) {
+            double sum = 0;
+            int64_t first = i / size * size;
+            for (int64_t j = 0; j < size; ++j)
+              sum += double(columns[j * size + i % size]) *
+                     before[line * lineStep + (first + j) * step];
+            expected[line * lineStep + i * step] = sum;
+          }
+      };
+      if (input)
+        rotate(input, k, 1, n, k);
+      if (output)
+        rotate(output, n, k, k, 1);
+      for (Type element : {Type(b.getF32Type()), f16}) {
+        auto rotated =
+            RotatedAttr::get(&context, RankedTensorType::get({n, k}, element),
+                             stored, input, output);
+        std::vector<float> values((end - begin) * k);
+        ASSERT_FALSE(bool(reader.readRows(rotated, begin, end, values)));
+        for (int64_t i = 0; i < int64_t(values.size()); ++i)
+          ASSERT_NEAR(values[i], expected[begin * k + i],
+                      element == f16 ? 2e-3 : 2e-6);
+        auto all = reader.readAll(rotated);
+        ASSERT_TRUE(bool(all));
+        EXPECT_TRUE(
+            std::equal(values.begin(), values.end(), all->begin() + begin * k));
+        // The same bits in the element type, as they are and by columns.
+        int64_t width = element.getIntOrFloatBitWidth() / 8;
+        auto raw = reader.copyRows(rotated, begin, end);
+        ASSERT_TRUE(bool(raw));
+        ASSERT_EQ(int64_t(raw->size()), (end - begin) * k * width);
+        constexpr int64_t pitch = end - begin + 1;
+        std::vector<char> turned(k * pitch * width);
+        ASSERT_FALSE(bool(
+            reader.copyColumns(rotated, begin, end, pitch, turned.data())));
+        for (int64_t i = 0; i < end - begin; ++i)
+          for (int64_t j = 0; j < k; ++j) {
+            const char *at = &(*raw)[(i * k + j) * width];
+            float value;
+            std::memcpy(&value, at, width);
+            if (element == f16) {
+              uint16_t half;
+              std::memcpy(&half, at, 2);
+              value = numerics::decodeF16(half);
+            }
+            ASSERT_EQ(value, values[i * k + j]);
+            ASSERT_EQ(std::memcmp(&turned[(j * pitch + i) * width], at, width),
+                      0);
+          }
+      }
+      reader.release();
+    }
 }
 
 } // namespace
