@@ -7,6 +7,7 @@
 #include "LayerRewriter.h"
 
 #include "llq/Numerics/Float16.h"
+#include "llq/Transforms/RotateLayers.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Remarks.h"
@@ -199,38 +200,6 @@ static Value permuteInput(LinearOp layer, DenseIntElementsAttr order) {
   return PermuteChannelsOp::create(b, layer.getLoc(), input, order);
 }
 
-/// The inputs of `layer` in the basis of `rotation`, the same for all layers
-/// that ask for it without a scale.
-static Value rotateInput(LinearOp layer, RotationAttr rotation,
-                         TypedAttr scale) {
-  Value input = layer.getInput();
-  for (Operation *user : input.getUsers())
-    if (auto rotate = dyn_cast<RotateOp>(user);
-        rotate && !scale && !rotate.getScale() && !rotate.getTransposed() &&
-        rotate.getRotation() == rotation &&
-        rotate->getBlock() == layer->getBlock() &&
-        rotate->isBeforeInBlock(layer))
-      return rotate;
-  OpBuilder b(layer);
-  if (!scale)
-    b.setInsertionPointAfterValue(input);
-  Value factors;
-  if (scale)
-    factors = WeightOp::create(b, layer.getLoc(), scale);
-  return RotateOp::create(b, layer.getLoc(), input.getType(), input, factors,
-                          rotation, /*transposed=*/false);
-}
-
-/// Puts the result of `layer` back into the basis that its readers expect.
-static void rotateResult(LinearOp layer, RotationAttr rotation) {
-  OpBuilder b(layer);
-  b.setInsertionPointAfter(layer);
-  Value result = layer.getResult();
-  auto rotate = RotateOp::create(b, layer.getLoc(), result.getType(), result,
-                                 Value(), rotation, /*transposed=*/true);
-  result.replaceAllUsesExcept(rotate, rotate);
-}
-
 void LayerRewriter::replace(const SelectedWeight &selected,
                             const FinishedLayer &finished) {
   report(selected.uses.front(), options.method, finished);
@@ -252,7 +221,7 @@ void LayerRewriter::replace(const SelectedWeight &selected,
       if (finished.order)
         layer.getInputMutable().assign(permuteInput(layer, finished.order));
       if (finished.outputRotation)
-        rotateResult(layer, finished.outputRotation);
+        rotateResult(layer, finished.outputRotation, /*transposed=*/true);
     }
     each.op->setAttr("method", finished.method);
     // They were of a layer that still had its source weight.

@@ -15,11 +15,11 @@
 #include "llq/Calibration/Calibrator.h"
 #include "llq/Numerics/BlockLDLQ.h"
 #include "llq/Numerics/E8P.h"
-#include "llq/Numerics/Hadamard.h"
 #include "llq/Numerics/Incoherence.h"
 #include "llq/Numerics/LDLQ.h"
 #include "llq/Quantize/CompensatedMethod.h"
 #include "llq/Quantize/UniformWeight.h"
+#include "llq/Transforms/RotateLayers.h"
 
 using namespace mlir;
 
@@ -72,12 +72,9 @@ private:
 } // namespace
 
 RotationAttr QuIP::getRotation(MLIRContext *context, int64_t size) const {
-  // What kernels take: runs of a power of two of at least a vector.
-  constexpr int64_t leastRun = 16, mostFactor = 512, mostSize = 32768;
-  int64_t order = numerics::hadamardOrder(size);
-  bool hadamard = order && size / order >= leastRun && size <= mostSize;
-  auto [p, q] = numerics::splitKronecker(size);
-  bool kronecker = std::max(p, q) <= mostFactor && size <= mostSize;
+  auto use = RotationUse::Activations;
+  bool hadamard = hasRotation(RotationKind::Hadamard, size, use);
+  bool kronecker = hasRotation(RotationKind::Kronecker, size, use);
   switch (options.rotation) {
   case QuIPRotation::Auto:
     kronecker = kronecker && !hadamard;

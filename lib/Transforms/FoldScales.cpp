@@ -24,8 +24,19 @@ bool llq::isScalable(LinearOp layer) {
   return isa_and_nonnull<WeightOp>(layer.getWeight().getDefiningOp());
 }
 
-/// Whether nothing but layers of `site` reads its input.
-static bool isReadByLayersOnly(const Site &site) {
+LogicalResult llq::verifyUnquantized(LinearOp layer, StringRef pass) {
+  bool activations = isa<QuantizedType>(layer.getInput().getType());
+  if (isScalable(layer) && !activations)
+    return success();
+  InFlightDiagnostic error =
+      layer.emitLayerError()
+      << (activations ? "has quantized activations" : "is quantized")
+      << " already";
+  error.attachNote() << "run " << pass << " in front of what quantizes";
+  return error;
+}
+
+bool llq::isReadByLayersOnly(const Site &site) {
   return llvm::all_of(site.input.getUsers(), [&](Operation *user) {
     return llvm::is_contained(site.layers, user);
   });
@@ -93,26 +104,6 @@ static TypedAttr scale(TypedAttr weight, TypedAttr rows, TypedAttr columns) {
     return ScaledAttr::get(weight, rows, columns);
   return ScaledAttr::get(scaled.getSource(), rows ? rows : scaled.getRows(),
                          columns ? columns : scaled.getColumns());
-}
-
-static TypedAttr getWeight(OpOperand &operand) {
-  return operand.get().getDefiningOp<WeightOp>().getValue();
-}
-
-void ScaleFolder::replace(OpOperand &operand, TypedAttr value) {
-  Operation *source = operand.get().getDefiningOp();
-  OpBuilder b(source);
-  auto weight = WeightOp::create(b, source->getLoc(), value);
-  // Before the old one goes: they may share blobs.
-  references.add(weight);
-  operand.set(weight);
-  if (source->use_empty())
-    replaced.push_back(source);
-}
-
-ScaleFolder::~ScaleFolder() {
-  for (Operation *source : replaced)
-    references.erase(source);
 }
 
 //===----------------------------------------------------------------------===//
@@ -191,15 +182,40 @@ LogicalResult ScaleFolder::fold(const Site &site, ArrayRef<float> factors) {
     if (failed(divideRows(cast<LinearOp>(divisor), rows)))
       return failure();
   }
+  multiplyColumns(site, factors);
+  for (LinearOp layer : site.layers)
+    if (failed(divideStatistics(layer, factors)))
+      return failure();
+  return success();
+}
+
+void ScaleFolder::multiplyColumns(const Site &site, ArrayRef<float> factors) {
+  LinearOp first = site.layers.front();
   TypedAttr columns =
-      makeResource(divisor->getContext(), {int64_t(factors.size())}, factors,
-                   (name + ".columns").str());
+      makeResource(first.getContext(), {int64_t(factors.size())}, factors,
+                   (first.getName() + ".columns").str());
   for (LinearOp layer : site.layers) {
     OpOperand &weight = layer.getWeightMutable();
     replace(weight, scale(getWeight(weight), /*rows=*/{}, columns));
-    if (failed(divideStatistics(layer, factors)))
-      return failure();
   }
+}
+
+LogicalResult ScaleFolder::foldGains(const Site &site) {
+  assert(isFoldable(site) && "layers cannot take the gains");
+  auto norm = site.input.getDefiningOp<RMSNormOp>();
+  OpOperand &weight = norm.getWeightMutable();
+  llvm::Expected<std::vector<float>> gains = reader.readAll(getWeight(weight));
+  if (!gains)
+    return norm.emitOpError() << llvm::toString(gains.takeError());
+  if (llvm::Error error = verifyFinite(*gains, 0, gains->size()))
+    return norm.emitOpError() << llvm::toString(std::move(error));
+  std::vector<float> ones(gains->size(), 1.0f);
+  if (*gains == ones)
+    return success();
+  LinearOp first = site.layers.front();
+  replace(weight, makeResource(norm.getContext(), {int64_t(ones.size())}, ones,
+                               (first.getName() + ".norm").str()));
+  multiplyColumns(site, *gains);
   return success();
 }
 

@@ -65,17 +65,9 @@ private:
 /// Emits an error if the scales of `site`, behind a normalization or a gate,
 /// have nowhere to go.
 static LogicalResult verifySite(const Site &site) {
-  for (LinearOp layer : site.layers) {
-    bool activations = isa<QuantizedType>(layer.getInput().getType());
-    if (isScalable(layer) && !activations)
-      continue;
-    InFlightDiagnostic error =
-        layer.emitLayerError()
-        << (activations ? "has quantized activations" : "is quantized")
-        << " already";
-    error.attachNote() << "run llq-smooth in front of what quantizes";
-    return error;
-  }
+  for (LinearOp layer : site.layers)
+    if (failed(verifyUnquantized(layer, "llq-smooth")))
+      return failure();
   for (Operation *user : site.input.getUsers())
     if (!llvm::is_contained(site.layers, user)) {
       InFlightDiagnostic error = site.input.getDefiningOp()->emitOpError(
@@ -89,6 +81,13 @@ static LogicalResult verifySite(const Site &site) {
   if (auto permute = site.input.getDefiningOp<PermuteChannelsOp>())
     return permute.emitOpError(
         "permutes the channels that scales would be folded into");
+  if (auto rotate = site.input.getDefiningOp<RotateOp>()) {
+    InFlightDiagnostic error = rotate.emitOpError(
+        "rotates the channels that scales would be folded into");
+    error.attachNote() << "give rotate(down=false) or smoothquant(down=false) "
+                          "if it is in front of a down projection";
+    return error;
+  }
   if (auto gated = site.input.getDefiningOp<SwiGLUOp>())
     return gated.emitOpError(
         "multiplies what is not the result of an llq.linear "
@@ -103,8 +102,8 @@ LogicalResult Smoother::collectSites() {
       return layer.getName() == kHeadName;
     });
     Value source = site.input;
-    if (auto permute = source.getDefiningOp<PermuteChannelsOp>())
-      source = permute.getInput();
+    while (isa_and_nonnull<PermuteChannelsOp, RotateOp>(source.getDefiningOp()))
+      source = source.getDefiningOp()->getOperand(0);
     bool smoothed = source.getDefiningOp<RMSNormOp>() ||
                     (down && source.getDefiningOp<SwiGLUOp>());
     if (isHead || !smoothed)

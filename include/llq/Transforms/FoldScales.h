@@ -12,8 +12,7 @@
 #define LLQ_TRANSFORMS_FOLDSCALES_H
 
 #include "llq/Calibration/Calibrator.h"
-#include "llq/Support/WeightData.h"
-#include "llq/Support/WeightReferences.h"
+#include "llq/Transforms/WeightReplacer.h"
 
 namespace llq {
 
@@ -26,25 +25,28 @@ mlir::Operation *getDivisor(const Site &site);
 /// Whether the weight of `layer` is in its source type and so can be scaled.
 bool isScalable(LinearOp layer);
 
+/// Emits an error if the weight or the inputs of `layer` are quantized, which
+/// is to come behind `pass`.
+mlir::LogicalResult verifyUnquantized(LinearOp layer, llvm::StringRef pass);
+
+/// Whether nothing but layers of `site` reads its input.
+bool isReadByLayersOnly(const Site &site);
+
 /// Whether `fold` can fold scales into `site`: it has a divisor, and neither
 /// its layers nor the divisor are quantized.
 bool isFoldable(const Site &site);
 
-/// Records with `layer`, in `llq.prepared`, that `method` has scaled or clipped
-/// its weight, and figures about that: for the provenance of the quantized one.
+/// Records with `layer`, in `llq.prepared`, that `method` has scaled, clipped
+/// or rotated its weight, and figures about that: for the provenance of the
+/// quantized one.
 void recordPreparation(
     LinearOp layer, llvm::StringRef method,
     llvm::ArrayRef<std::pair<llvm::StringRef, double>> figures);
 
-/// Puts scaled weights in place of those of a module. What it has replaced
-/// stays until the folder goes: samples may still have to run through the model
-/// as it was. That is little, since scaled matrices refer to their sources.
-class ScaleFolder {
+/// Puts scaled weights in place of those of a module.
+class ScaleFolder : public WeightReplacer {
 public:
-  explicit ScaleFolder(mlir::ModuleOp module) : references(module) {}
-  ScaleFolder(const ScaleFolder &) = delete;
-  ScaleFolder &operator=(const ScaleFolder &) = delete;
-  ~ScaleFolder();
+  using WeightReplacer::WeightReplacer;
 
   /// Divides the inputs of a foldable site by `factors`, all positive, and
   /// multiplies the columns of its layers by them. `llq.stats` of the layers
@@ -52,6 +54,11 @@ public:
   /// share a head of values are equal. Emits an error if a weight cannot be
   /// read or a quotient is not finite.
   mlir::LogicalResult fold(const Site &site, llvm::ArrayRef<float> factors);
+
+  /// Moves the gains of the normalization in front of a foldable site into the
+  /// columns of its layers, which have no `llq.stats`: the normalization's own
+  /// become 1. Emits an error if they cannot be read.
+  mlir::LogicalResult foldGains(const Site &site);
 
   /// Clamps the groups of `group` weights of each row to `bounds`.
   void clip(LinearOp layer, llvm::ArrayRef<float> bounds, int64_t group);
@@ -62,12 +69,7 @@ private:
   mlir::LogicalResult divideRows(LinearOp layer, llvm::ArrayRef<float> factors);
   mlir::LogicalResult divideStatistics(LinearOp layer,
                                        llvm::ArrayRef<float> factors);
-  /// Puts `value` in place of the weight or bias that `operand` is.
-  void replace(mlir::OpOperand &operand, mlir::TypedAttr value);
-
-  WeightReferences references;
-  llvm::SmallVector<mlir::Operation *> replaced;
-  WeightReader reader;
+  void multiplyColumns(const Site &site, llvm::ArrayRef<float> factors);
 };
 
 } // namespace llq
