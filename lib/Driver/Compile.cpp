@@ -137,13 +137,19 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
   llvm::Expected<std::string> fitPass = getFitPass(options);
   if (!fitPass)
     return fitPass.takeError();
-  pipeline += *fitPass;
+  std::string chain;
   if (!options.quantize.empty()) {
-    auto chain = parseChain(options.quantize);
-    if (!chain)
-      return chain.takeError();
-    pipeline += *chain + ",";
+    auto parsed = parseChain(options.quantize);
+    if (!parsed)
+      return parsed.takeError();
+    chain = *parsed;
   }
+  auto [rotation, methods] = splitRotation(chain);
+  if (!rotation.empty())
+    pipeline += rotation.str() + ",";
+  pipeline += *fitPass;
+  if (!methods.empty())
+    pipeline += methods.str() + ",";
   auto check = [](StringRef option, StringRef value,
                   ArrayRef<StringRef> known) -> llvm::Error {
     if (value.empty() || llvm::is_contained(known, value))

@@ -354,13 +354,19 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   DryRun dryRun(module);
   // Reported as diagnostics.
   auto reported = [] { return llvm::createStringError(""); };
-  if (failed(dryRun.quantize(chain)))
+  // Weights that the chain would make have no values, and those that the model
+  // has are not this module's own.
+  module->setAttr(kSketchAttr, UnitAttr::get(module.getContext()));
+  // Rotates no weight before it is read, so that the model itself can go first.
+  auto [rotation, methods] = splitRotation(chain);
+  if (!rotation.empty() &&
+      failed(run(module, ("builtin.module(" + rotation + ")").str())))
+    return reported();
+  if (failed(dryRun.quantize(methods)))
     return reported();
   plan.peakBytes = dryRun.getHeldBytes() + dryRun.getLargestLayer() +
                    kBaseBytes + calibration.memory;
   plan.fileBytes = calibration.file;
-  // Weights that the chain would make have no values.
-  module->setAttr(kSketchAttr, UnitAttr::get(module.getContext()));
   if (failed(run(module, *pipeline)))
     return reported();
   FailureOr<EmitReport> measured = measureModel(module);

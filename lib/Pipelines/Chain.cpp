@@ -31,6 +31,7 @@ static const PassRegistryEntry *lookup(const std::string &argument) {
 
 /// Passes that a chain knows by the name of a method.
 static constexpr std::pair<StringLiteral, StringLiteral> kRewrites[] = {
+    {"rotate", "llq-rotate"},
     {"smoothquant", "llq-smooth"},
 };
 
@@ -206,4 +207,16 @@ llvm::Expected<std::string> ChainParser::parse() {
 
 llvm::Expected<std::string> llq::parseChain(StringRef chain) {
   return ChainParser(chain).parse();
+}
+
+std::pair<StringRef, StringRef> llq::splitRotation(StringRef passes) {
+  StringRef rest = passes;
+  if (!rest.consume_front("llq-rotate") ||
+      !(rest.empty() || rest.front() == ',' || rest.front() == '{'))
+    return {"", passes};
+  if (rest.starts_with("{"))
+    rest = rest.drop_front(rest.find('}') + 1);
+  StringRef rotation = passes.drop_back(rest.size());
+  rest.consume_front(",");
+  return {rotation, rest};
 }

@@ -15,6 +15,7 @@
 #include "llvm/Support/Error.h"
 
 #include <string>
+#include <utility>
 
 namespace llq {
 
@@ -34,6 +35,11 @@ namespace llq {
 /// The one exception are values that an option refuses: LLVM's option parser
 /// reports these on standard error, and the error returned has no text.
 llvm::Expected<std::string> parseChain(llvm::StringRef chain);
+
+/// Splits the text of a chain's passes behind llq-rotate, if it begins with
+/// that: what looks at layers to choose their bits has to see them rotated.
+std::pair<llvm::StringRef, llvm::StringRef>
+splitRotation(llvm::StringRef passes);
 
 } // namespace llq
 

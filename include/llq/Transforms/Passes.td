@@ -37,7 +37,8 @@ def VerifyQuantizedPass : Pass<"llq-verify-quantized", "::mlir::ModuleOp"> {
   let description = [{
     The normal form (see `llq-verify-normal`), in which activations may be
     quantized too: `llq.quantize_activation` feeds linear layers with a quantized
-    weight and nothing else. `llq.permute_channels` may stand anywhere.
+    weight and nothing else. `llq.permute_channels` and `llq.rotate` may stand
+    anywhere.
   }];
 }
 
@@ -119,6 +120,57 @@ def SmoothPass : Pass<"llq-smooth", "::mlir::ModuleOp"> {
       "Smooth the inputs of down projections too">,
     Option<"sampleTokens", "sample-tokens", "::llq::BoundedInt<1>", "512",
       "Calibration tokens that a search measures with">,
+  ];
+}
+
+def RotatePass : Pass<"llq-rotate", "::mlir::ModuleOp"> {
+  let summary = "Put a model in bases without outliers";
+  let description = [{
+    Ashkboos et al., QuaRot, arXiv 2404.00456. An orthogonal change of basis spreads
+    outliers of activations and weights over all channels; undone by the layers
+    that read them, it leaves the function as it is. Three kinds:
+
+    - `residual`: the residual stream. Gains of norms move into the layers behind
+      them, since only without them a norm commutes with a rotation. The embedding
+      and `o`, `down` make rotated vectors, `q`, `k`, `v`, `gate`, `up` and the head
+      read them, by their weights alone.
+    - `values`: each head of values, by rows of `v` and columns of `o`. Query heads
+      that share a head of values share its basis.
+    - `down`: the inputs of down projections, by an `llq.rotate` at run time and
+      columns of `down`.
+
+    Weights are rotated when they are read (`#llq.rotated`), so that no matrix is
+    copied. A weight that is read twice, as a tied embedding and head, stays as it
+    is: an `llq.rotate` behind the embedding and a transposed one in front of the
+    last norm, which keeps its gain, take its place. The same happens to any other
+    op of the residual stream that is no layer or norm as above; a remark says so
+    (`NotFolded`). Biases rotate with results.
+
+    Matrices are Hadamard ones with random signs, or products of two random ones
+    where there is no Hadamard matrix of the size; all of one size are the same and
+    follow from `seed`. Keys and queries need no rotation here: a 4-bit cache has
+    its own.
+
+    It precedes all that scales or quantizes and needs no samples: `rotate
+    gptq(bits=4) activations(bits=4)`.
+
+    ```mlir
+    %n = llq.rms_norm %x, %g {epsilon = 1.0e-05 : f32} : tensor<?x16xf32>, tensor<16xf32>
+    %w = llq.weight dense_resource<w> : tensor<32x16xf16>
+    %y = llq.linear "layers.0.mlp.up_proj" %n, %w : tensor<?x16xf32>, tensor<32x16xf16> -> tensor<?x32xf32>
+    // becomes, with gains of 1
+    %n = llq.rms_norm %x, %h {epsilon = 1.0e-05 : f32} : tensor<?x16xf32>, tensor<16xf32>
+    %w = llq.weight #llq.rotated<source = #llq.scaled<source = dense_resource<w> : tensor<32x16xf16>, columns = dense_resource<g> : tensor<16xf32>> : tensor<32x16xf32>, input = <kind = hadamard, size = 16, seed = 1>> : tensor<32x16xf32>
+    %y = llq.linear "layers.0.mlp.up_proj" %n, %w : tensor<?x16xf32>, tensor<32x16xf32> -> tensor<?x32xf32>
+    ```
+  }];
+  let dependentDialects = ["::llq::LLQDialect"];
+  let options = [
+    Option<"residual", "residual", "bool", "true", "Rotate the residual stream">,
+    Option<"values", "values", "bool", "true", "Rotate the heads of values">,
+    Option<"down", "down", "bool", "true",
+      "Rotate the inputs of down projections at run time">,
+    Option<"seed", "seed", "::llq::BoundedInt<1>", "1", "Seed of the matrices">,
   ];
 }
 

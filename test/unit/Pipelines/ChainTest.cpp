@@ -56,6 +56,21 @@ TEST_F(ChainTest, RewritesByTheirMethod) {
             "from 0 to 1");
 }
 
+// What chooses bits has to see rotated layers.
+TEST_F(ChainTest, RotationIsSplitOff) {
+  using Parts = std::pair<llvm::StringRef, llvm::StringRef>;
+  EXPECT_EQ(splitRotation(""), Parts("", ""));
+  EXPECT_EQ(splitRotation("llq-rotate"), Parts("llq-rotate", ""));
+  EXPECT_EQ(splitRotation("llq-rotate,llq-quantize-rtn{bits=3},llq-b"),
+            Parts("llq-rotate", "llq-quantize-rtn{bits=3},llq-b"));
+  std::string chain = parse("rotate(seed=3,down=false) rtn(bits=3)");
+  EXPECT_EQ(splitRotation(chain),
+            Parts("llq-rotate{seed=3 down=false}", "llq-quantize-rtn{bits=3}"));
+  for (llvm::StringRef other :
+       {"llq-rotate-more,llq-a", "llq-smooth,llq-rotate"})
+    EXPECT_EQ(splitRotation(other), Parts("", other));
+}
+
 TEST_F(ChainTest, Lists) {
   EXPECT_EQ(parse("rtn(only=*.q_proj,*.k_proj,bits=3)"),
             "llq-quantize-rtn{only=*.q_proj,*.k_proj bits=3}");
@@ -66,7 +81,7 @@ TEST_F(ChainTest, Lists) {
 TEST_F(ChainTest, UnknownWordListsTheMethods) {
   llvm::SmallVector<std::string> methods = getMethodNames();
   EXPECT_TRUE(llvm::is_contained(methods, "rtn"));
-  methods.push_back("smoothquant");
+  methods.append({"rotate", "smoothquant"});
   llvm::sort(methods);
   std::string known = ", known: " + llvm::join(methods, ", ");
   EXPECT_EQ(parse("rtm(bits=4)"), "error: unknown method 'rtm'" + known);
