@@ -55,7 +55,8 @@ inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
 inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
 /// On a module of a dry run, only to see formats and sizes: layers stand for
 /// larger ones, whose inputs cannot be computed, weights have no values, or their
-/// blobs are those of another module.
+/// blobs are those of another module. On such a layer the larger one's rows, i64,
+/// or the rotation of its result.
 inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";

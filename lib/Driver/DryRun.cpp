@@ -16,6 +16,7 @@
 #include "llq/Pipelines/Chain.h"
 #include "llq/Support/WeightBlob.h"
 #include "llq/Support/WeightData.h"
+#include "llq/Transforms/RotateLayers.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -37,12 +38,16 @@ struct Layer {
   WeightOp source;
 };
 
-/// What a chain has made of a layer: its weight, the order of its inputs and
-/// their type, if they are permuted and quantized.
+/// What a chain has made of a layer: its weight, and, if they are rotated,
+/// permuted and quantized, the basis, the order and the type of its inputs, and
+/// the basis of its results.
 struct SketchedLayer {
   Type weight;
+  RotationAttr inputRotation;
+  bool scaled = false;
   DenseIntElementsAttr order;
   QuantizedType input;
+  RotationAttr outputRotation;
 };
 
 class DryRun {
@@ -64,7 +69,7 @@ private:
   /// that are not quantized.
   FailureOr<SmallVector<int64_t>> getBytes(StringRef chain, int64_t bits);
   LogicalResult replaceWeights(ModuleOp sketch);
-  void replaceInputs(ArrayRef<SketchedLayer> sketched);
+  void surroundLayers(ArrayRef<SketchedLayer> sketched);
 
   ModuleOp module;
   SmallVector<Layer> layers;
@@ -133,21 +138,22 @@ FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
     auto input = [&](Type element, ArrayRef<int64_t> shape) {
       return body->addArgument(RankedTensorType::get(shape, element), loc);
     };
-    auto keepBits = [&](Operation *sketched) {
-      if (Attribute bits = layer.op->getAttr(kBitsAttr))
-        sketched->setAttr(kBitsAttr, bits);
-    };
     constexpr int64_t any = ShapedType::kDynamic;
-    if (auto linear = dyn_cast<LinearOp>(layer.op))
-      keepBits(LinearOp::create(
+    if (auto linear = dyn_cast<LinearOp>(layer.op)) {
+      Value bias = linear.getBias() ? input(b.getF32Type(), {1}) : Value();
+      auto sketched = LinearOp::create(
           b, loc, RankedTensorType::get({any, 1}, b.getF32Type()),
           linear.getNameAttr(), input(b.getF32Type(), {any, columns}), weight,
-          /*bias=*/Value(), /*method=*/DictionaryAttr()));
-    else
+          bias, /*method=*/DictionaryAttr());
+      sketched->setAttr(kSketchAttr, b.getI64IntegerAttr(type.getDimSize(0)));
+      if (Attribute bits = layer.op->getAttr(kBitsAttr))
+        sketched->setAttr(kBitsAttr, bits);
+    } else {
       EmbeddingOp::create(b, loc,
                           RankedTensorType::get({any, columns}, b.getF32Type()),
                           input(b.getI32Type(), {any}), weight,
                           /*method=*/DictionaryAttr());
+    }
   }
   func::ReturnOp::create(b, loc);
   function.setFunctionType(b.getFunctionType(body->getArgumentTypes(), {}));
@@ -159,7 +165,7 @@ static SmallVector<SketchedLayer> getLayers(ModuleOp sketch) {
   SmallVector<SketchedLayer> layers;
   sketch.walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (auto embedding = dyn_cast<EmbeddingOp>(op))
-      layers.push_back({embedding.getTable().getType(), {}, {}});
+      layers.emplace_back().weight = embedding.getTable().getType();
     auto linear = dyn_cast<LinearOp>(op);
     if (!linear)
       return;
@@ -169,15 +175,22 @@ static SmallVector<SketchedLayer> getLayers(ModuleOp sketch) {
     layer.input = dyn_cast<QuantizedType>(input.getType());
     if (auto quantize = input.getDefiningOp<QuantizeActivationOp>())
       input = quantize.getInput();
-    if (auto permute = input.getDefiningOp<PermuteChannelsOp>())
+    if (auto permute = input.getDefiningOp<PermuteChannelsOp>()) {
       layer.order = permute.getOrder();
+      input = permute.getInput();
+    }
+    if (auto rotate = input.getDefiningOp<RotateOp>()) {
+      layer.inputRotation = rotate.getRotation();
+      layer.scaled = bool(rotate.getScale());
+    }
+    layer.outputRotation = linear->getAttrOfType<RotationAttr>(kSketchAttr);
   });
   return layers;
 }
 
-/// Puts what the chain has put in front of the layers of the sketch in front of
-/// those of the model: one for all layers that share it.
-void DryRun::replaceInputs(ArrayRef<SketchedLayer> sketched) {
+/// Puts what the chain has put around the layers of the sketch around those of
+/// the model: one for all layers that share it.
+void DryRun::surroundLayers(ArrayRef<SketchedLayer> sketched) {
   DenseMap<std::pair<Value, Attribute>, Value> permuted;
   DenseMap<std::pair<Value, Type>, Value> quantized;
   for (auto [layer, made] : llvm::zip_equal(layers, sketched)) {
@@ -185,6 +198,19 @@ void DryRun::replaceInputs(ArrayRef<SketchedLayer> sketched) {
     if (!linear || isa<QuantizedType>(linear.getInput().getType()))
       continue;
     OpBuilder b(linear);
+    if (made.inputRotation) {
+      TypedAttr scale;
+      if (made.scaled)
+        scale = DenseResourceElementsAttr::get(
+            RankedTensorType::get(
+                {cast<ShapedType>(linear.getInput().getType()).getDimSize(1)},
+                b.getF16Type()),
+            "planned", AsmResourceBlob());
+      linear.getInputMutable().assign(
+          rotateInput(linear, made.inputRotation, scale));
+    }
+    if (made.outputRotation)
+      rotateResult(linear, made.outputRotation, /*transposed=*/true);
     if (made.order) {
       Value &input = permuted[{linear.getInput(), made.order}];
       if (!input)
@@ -237,7 +263,7 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
     if (layer.source->use_empty())
       layer.source.erase();
   }
-  replaceInputs(sketched);
+  surroundLayers(sketched);
   return success();
 }
 
@@ -275,6 +301,8 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
     auto shape = cast<ShapedType>(layer.source.getType()).getShape();
     if (sketched.order && permuted.insert(linear.getInput()).second)
       sum += kOrderBytes * shape[1];
+    if (sketched.scaled)
+      sum += 4 * shape[1]; // f32
     auto format = cast<WeightFormatInterface>(
         cast<WeightFormatInterface>(type.getFormat())
             .withRows(type.getRows(), shape[0]));

@@ -220,7 +220,10 @@ void LayerRewriter::replace(const SelectedWeight &selected,
             rotateInput(layer, finished.inputRotation, finished.inputScale));
       if (finished.order)
         layer.getInputMutable().assign(permuteInput(layer, finished.order));
-      if (finished.outputRotation)
+      // The one row of a layer of a sketch cannot be rotated.
+      if (finished.outputRotation && layer->hasAttr(kSketchAttr))
+        layer->setAttr(kSketchAttr, finished.outputRotation);
+      else if (finished.outputRotation)
         rotateResult(layer, finished.outputRotation, /*transposed=*/true);
     }
     each.op->setAttr("method", finished.method);

@@ -41,6 +41,11 @@ bool LinearLayer::hasBias() const {
   return layer && layer.getBias();
 }
 
+int64_t LinearLayer::getModelRows() const {
+  auto rows = op->getAttrOfType<IntegerAttr>(kSketchAttr);
+  return rows ? rows.getInt() : getRows();
+}
+
 bool LinearLayer::isSketch() const {
   return isa<LinearOp>(op) &&
          op->getParentOfType<ModuleOp>()->hasAttr(kSketchAttr);

@@ -266,13 +266,15 @@ FailureOr<QuantizedWeight> QuIP::operator()(const LinearLayer &layer) {
       QuantizedWeight::create(layer, getFormat(context));
   if (failed(result))
     return failure();
+  result->inputRotation = getRotation(context, layer.getColumns());
+  if (!layer.hasBias())
+    result->outputRotation = getRotation(context, layer.getModelRows());
   if (layer.isSketch()) {
+    if (options.rescale)
+      result->inputScale.assign(layer.getColumns(), 1);
     result->error.emplace();
     return result;
   }
-  result->inputRotation = getRotation(context, layer.getColumns());
-  if (!layer.hasBias())
-    result->outputRotation = getRotation(context, layer.getRows());
   if (failed(quantize(layer, *result)))
     return failure();
   return result;

@@ -131,6 +131,8 @@ public:
   /// Output features N and input features K of `w[N,K]`.
   int64_t getRows() const { return type.getDimSize(0); }
   int64_t getColumns() const { return type.getDimSize(1); }
+  /// N of the layer that one of a dry run stands for, which has fewer rows.
+  int64_t getModelRows() const;
   bool hasBias() const;
   /// The grid that the user asked for in this layer.
   const numerics::UniformGridOptions &getGrid() const { return grid; }
