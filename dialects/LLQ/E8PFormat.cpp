@@ -23,9 +23,9 @@ LogicalResult E8PAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult E8PAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t n, int64_t k) const {
-  if (k % 32)
-    return emitError() << "e8p needs rows of a multiple of 32 weights, found "
-                       << k;
+  if (k % kBlock)
+    return emitError() << "e8p needs rows of a multiple of " << kBlock
+                       << " weights, found " << k;
   return verifyElements(emitError, n, k);
 }
 
@@ -42,8 +42,7 @@ SmallVector<WeightComponent> E8PAttr::getComponents(int64_t n,
     result.push_back({"residuals", make({n, tuples}, b.getI8Type())});
   else if (getBits() == 4)
     result.push_back({"residuals", make({n, tuples, 2}, b.getI8Type())});
-  result.push_back(
-      {"scales", make({n, getBits() == 2 ? 1 : 2}, b.getF16Type())});
+  result.push_back({"scales", make({n, getNumScales()}, b.getF16Type())});
   return result;
 }
 
@@ -54,7 +53,7 @@ void E8PAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
                              float *out) const {
   int64_t tuples = k / numerics::kE8Width;
   numerics::E8PGrid grid{.bits = unsigned(getBits())};
-  int64_t scales = getBits() == 2 ? 1 : 2;
+  int64_t scales = getNumScales();
   for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
     grid.scale = loadF16(data.back(), row * scales);
     if (scales == 2)
@@ -72,7 +71,7 @@ void E8PAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
       float values[numerics::kE8Width];
       grid.decode(code, values);
       for (int64_t i = 0; i < numerics::kE8Width; ++i)
-        out[t / 4 * 32 + t % 4 + 4 * i] = values[i];
+        out[getColumn(t, i)] = values[i];
     }
   }
 }

@@ -285,6 +285,16 @@ def LLQ_E8PAttr : LLQ_Attr<"E8P", "e8p",
   let parameters = (ins "int64_t":$bits);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Columns that tuples take from each other.
+    static constexpr int64_t kBlock = 32;
+    /// The column of weight `i` of tuple `t` of a row.
+    static int64_t getColumn(int64_t t, int64_t i) {
+      return t / 4 * kBlock + t % 4 + 4 * i;
+    }
+    /// Scales of a row.
+    int64_t getNumScales() const { return getBits() == 2 ? 1 : 2; }
+  }];
 }
 
 def LLQ_OutliersAttr : LLQ_Attr<"Outliers", "outliers",

@@ -109,6 +109,12 @@ void DryRun::collectLayers() {
   });
 }
 
+/// The format of a weight of `rows` rows whose sketch has `type`.
+static WeightFormatInterface getModelFormat(QuantizedType type, int64_t rows) {
+  auto format = cast<WeightFormatInterface>(type.getFormat());
+  return cast<WeightFormatInterface>(format.withRows(type.getRows(), rows));
+}
+
 /// One function with the layers in their order, each with one row.
 FailureOr<OwningOpRef<ModuleOp>> DryRun::makeSketch() {
   MLIRContext *context = module.getContext();
@@ -241,9 +247,7 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
       continue;
     auto source = cast<RankedTensorType>(layer.source.getType());
     int64_t n = source.getDimSize(0), k = source.getDimSize(1);
-    auto format = cast<WeightFormatInterface>(
-        cast<WeightFormatInterface>(type.getFormat())
-            .withRows(type.getRows(), n));
+    WeightFormatInterface format = getModelFormat(type, n);
     if (failed(
             format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
       return failure();
@@ -303,9 +307,7 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
       sum += kOrderBytes * shape[1];
     if (sketched.scaled)
       sum += 4 * shape[1]; // f32
-    auto format = cast<WeightFormatInterface>(
-        cast<WeightFormatInterface>(type.getFormat())
-            .withRows(type.getRows(), shape[0]));
+    WeightFormatInterface format = getModelFormat(type, shape[0]);
     for (const WeightComponent &component :
          format.getComponents(shape[0], shape[1]))
       sum += getTensorBytes(component.type).value_or(0);

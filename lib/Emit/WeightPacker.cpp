@@ -31,10 +31,12 @@ public:
   int64_t tileBytes = 0;
   int64_t tiles = 0;
   int64_t tailBytes = 0;
+  /// Where the weight's tail begins in the buffer.
+  int64_t tailBegin = 0;
 
-  /// Writes tile `index` to `out`, which holds zeros; the weight's tail begins
-  /// `tail` bytes behind it.
-  llvm::Error pack(int64_t index, int64_t tail, char *out);
+  /// Writes tile `index`, at `place` of the buffer, to `out`, which holds
+  /// zeros.
+  llvm::Error pack(int64_t index, int64_t place, char *out);
   /// Writes what tile `index` has in the weight's tail, which holds zeros.
   void packTail(int64_t index, char *tail);
 
@@ -104,7 +106,7 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
   return packer;
 }
 
-llvm::Error PartPacker::pack(int64_t index, int64_t tail, char *out) {
+llvm::Error PartPacker::pack(int64_t index, int64_t place, char *out) {
   int64_t rowBegin = index * kTileRows;
   int64_t rowEnd = std::min(rows, rowBegin + kTileRows);
   // Padding rows are zero.
@@ -123,7 +125,7 @@ llvm::Error PartPacker::pack(int64_t index, int64_t tail, char *out) {
       return error;
     return verifyFinite(rows, rowBegin, columns);
   }
-  layout.packTile(components, rows, columns, rowBegin, tail, out);
+  layout.packTile(components, rows, columns, rowBegin, tailBegin - place, out);
   return llvm::Error::success();
 }
 
@@ -152,12 +154,10 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
         tiles.push_back({&part, i});
 
   int64_t tileBytes = parts.front().tileBytes;
-  // Where the tail of each part begins.
-  llvm::SmallDenseMap<PartPacker *, int64_t> tails;
-  int64_t place = tileBytes * int64_t(tiles.size());
+  int64_t tail = tileBytes * int64_t(tiles.size());
   for (PartPacker &part : parts) {
-    tails[&part] = place;
-    place += part.tailBytes;
+    part.tailBegin = tail;
+    tail += part.tailBytes;
   }
   int64_t batch = std::max<int64_t>(1, (int64_t(8) << 20) / tileBytes);
   std::vector<char> bytes;
@@ -170,9 +170,8 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
     pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         auto [part, index] = tiles[first + i];
-        int64_t tail = tails.lookup(part) - (first + i) * tileBytes;
-        if (llvm::Error e =
-                part->pack(index, tail, bytes.data() + i * tileBytes)) {
+        if (llvm::Error e = part->pack(index, (first + i) * tileBytes,
+                                       bytes.data() + i * tileBytes)) {
           std::lock_guard<std::mutex> lock(mutex);
           message = llvm::toString(std::move(e));
           return;

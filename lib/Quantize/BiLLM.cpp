@@ -105,12 +105,8 @@ struct QuantizeBiLLMPass : impl::QuantizeBiLLMPassBase<QuantizeBiLLMPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getLayerOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
-    weights->grid.groupSize = groupSize;
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, int64_t(groupSize));
     if (failed(compensation))
       return signalPassFailure();
     compensation->factor.staticGroups = true;
@@ -126,8 +122,7 @@ struct QuantizeBiLLMPass : impl::QuantizeBiLLMPassBase<QuantizeBiLLMPass> {
     options.weightedLevels = weightedLevels;
     options.compensation = this->compensation;
     ResidualBinarization method(groupSize, options);
-    if (failed(
-            quantizeCompensatedLayers(module, *weights, *compensation, method)))
+    if (failed(quantizeCompensatedLayers(module, *compensation, method)))
       signalPassFailure();
   }
 };

@@ -116,13 +116,12 @@ CompensatedQuantizer::operator()(const LinearLayer &layer) {
   return result;
 }
 
-LogicalResult
-llq::quantizeCompensatedLayers(ModuleOp module, const WeightOptions &options,
-                               const CompensationOptions &compensation,
-                               CompensatedMethod &method) {
+LogicalResult llq::quantizeCompensatedLayers(ModuleOp module,
+                                             const CompensationOptions &options,
+                                             CompensatedMethod &method) {
   ThreadPool pool(module.getContext()->getNumThreads());
-  CompensatedQuantizer quantizer(compensation.factor, method, pool);
-  return quantizeCalibratedLayers(module, options, compensation.calibration,
+  CompensatedQuantizer quantizer(options.factor, method, pool);
+  return quantizeCalibratedLayers(module, options.weights, options.calibration,
                                   quantizer);
 }
 

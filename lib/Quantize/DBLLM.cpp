@@ -147,12 +147,8 @@ struct QuantizeDBLLMPass : impl::QuantizeDBLLMPassBase<QuantizeDBLLMPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getLayerOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
-    weights->grid.groupSize = groupSize;
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, int64_t(groupSize));
     if (failed(compensation))
       return signalPassFailure();
     compensation->factor.blockSize = blockSize;
@@ -163,11 +159,11 @@ struct QuantizeDBLLMPass : impl::QuantizeDBLLMPassBase<QuantizeDBLLMPass> {
     options.rounds = int(int64_t(rounds));
     DualBinarization method(options, refit);
     LogicalResult result =
-        compensate
-            ? quantizeCompensatedLayers(module, *weights, *compensation, method)
-            : quantizeLayers(module, *weights, [&](const LinearLayer &layer) {
-                return method.quantize(layer);
-              });
+        compensate ? quantizeCompensatedLayers(module, *compensation, method)
+                   : quantizeLayers(module, compensation->weights,
+                                    [&](const LinearLayer &layer) {
+                                      return method.quantize(layer);
+                                    });
     if (failed(result))
       signalPassFailure();
   }

@@ -122,11 +122,8 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getWeightOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, getWeightOptions(*this, module));
     if (failed(compensation))
       return signalPassFailure();
     compensation->factor.blockSize = blockSize;
@@ -134,8 +131,7 @@ struct QuantizeGPTQPass : impl::QuantizeGPTQPassBase<QuantizeGPTQPass> {
         actOrder ? numerics::GPTQOrder::Activation : order;
     compensation->factor.staticGroups = staticGroups;
     GPTQ gptq(compensation->factor);
-    if (failed(
-            quantizeCompensatedLayers(module, *weights, *compensation, gptq)))
+    if (failed(quantizeCompensatedLayers(module, *compensation, gptq)))
       signalPassFailure();
   }
 };

@@ -125,12 +125,8 @@ struct QuantizePBLLMPass : impl::QuantizePBLLMPassBase<QuantizePBLLMPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getLayerOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
-    weights->grid.groupSize = groupSize;
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, int64_t(groupSize));
     if (failed(compensation))
       return signalPassFailure();
     if (!(salient >= 0 && salient <= 1)) {
@@ -147,8 +143,7 @@ struct QuantizePBLLMPass : impl::QuantizePBLLMPassBase<QuantizePBLLMPass> {
     options.groupSize = groupSize;
     options.binaryScale = binaryScale;
     PartialBinarization method(options);
-    if (failed(
-            quantizeCompensatedLayers(module, *weights, *compensation, method)))
+    if (failed(quantizeCompensatedLayers(module, *compensation, method)))
       signalPassFailure();
   }
 };

@@ -138,38 +138,20 @@ FailureOr<double> QuIP::roundToGrid(const LinearLayer &layer,
   return chosen.outputError;
 }
 
-/// Columns of #llq.e8p that its tuples take from each other.
-static constexpr int64_t kTupleBlock = 32;
-
-/// Puts the tuples of #llq.e8p side by side in rows of a multiple of 32 values,
-/// or back.
-static void gatherTuples(MutableArrayRef<float> rows, bool back) {
-  for (size_t at = 0; at < rows.size(); at += kTupleBlock) {
-    MutableArrayRef<float> block = rows.slice(at, kTupleBlock);
-    float old[kTupleBlock];
-    llvm::copy(block, old);
-    for (int64_t t = 0; t < 4; ++t)
-      for (int64_t i = 0; i < numerics::kE8Width; ++i)
-        if (int64_t column = t + 4 * i, place = numerics::kE8Width * t + i;
-            back)
-          block[column] = old[place];
-        else
-          block[place] = old[column];
-  }
-}
-
-/// The same for rows and columns of a symmetric matrix.
-static void gatherTuplesOfMoment(MutableArrayRef<float> moment,
-                                 int64_t columns) {
-  gatherTuples(moment, /*back=*/false);
-  std::vector<float> old(kTupleBlock * columns);
-  for (size_t at = 0; at < moment.size(); at += old.size()) {
-    MutableArrayRef<float> rows = moment.slice(at, old.size());
-    llvm::copy(rows, old.begin());
-    for (int64_t t = 0; t < 4; ++t)
-      for (int64_t i = 0; i < numerics::kE8Width; ++i)
-        std::copy_n(&old[(t + 4 * i) * columns], columns,
-                    &rows[(numerics::kE8Width * t + i) * columns]);
+/// Puts the tuples of #llq.e8p side by side in rows of whole blocks, or back:
+/// `size` numbers at a time belong together.
+static void gatherTuples(MutableArrayRef<float> values, int64_t size,
+                         bool back) {
+  std::vector<float> old(E8PAttr::kBlock * size);
+  for (size_t at = 0; at < values.size(); at += old.size()) {
+    MutableArrayRef<float> block = values.slice(at, old.size());
+    llvm::copy(block, old.begin());
+    for (int64_t place = 0; place < E8PAttr::kBlock; ++place) {
+      int64_t column = E8PAttr::getColumn(place / numerics::kE8Width,
+                                          place % numerics::kE8Width);
+      std::copy_n(&old[(back ? place : column) * size], size,
+                  &block[(back ? column : place) * size]);
+    }
   }
 }
 
@@ -179,8 +161,10 @@ FailureOr<double> QuIP::roundToLattice(const LinearLayer &layer,
                                        QuantizedWeight &result) {
   int64_t rows = layer.getRows(), columns = layer.getColumns();
   int64_t tuples = columns / numerics::kE8Width;
-  gatherTuples(weights, /*back=*/false);
-  gatherTuplesOfMoment(moment, columns);
+  gatherTuples(weights, 1, /*back=*/false);
+  // Columns, then rows.
+  gatherTuples(moment, 1, /*back=*/false);
+  gatherTuples(moment, columns, /*back=*/false);
   numerics::GPTQOptions factorOptions = numerics::blockLDLQFactorOptions();
   factorOptions.damp = options.factor.damp;
   auto factor = createFactor(layer, moment, factorOptions, pool);
@@ -205,7 +189,7 @@ FailureOr<double> QuIP::roundToLattice(const LinearLayer &layer,
     }
     chosen.grid.decode(code, &weights[at * numerics::kE8Width]);
   }
-  gatherTuples(weights, /*back=*/true);
+  gatherTuples(weights, 1, /*back=*/true);
   std::vector<float> scales;
   for (int64_t r = 0; r < rows; ++r) {
     scales.push_back(chosen.grid.scale);
@@ -305,12 +289,8 @@ struct QuantizeQuIPPass : impl::QuantizeQuIPPassBase<QuantizeQuIPPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getLayerOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
-    weights->grid.groupSize = 0;
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, int64_t(0));
     if (failed(compensation))
       return signalPassFailure();
     QuIPOptions options;
@@ -332,7 +312,7 @@ struct QuantizeQuIPPass : impl::QuantizeQuIPPassBase<QuantizeQuIPPass> {
       return signalPassFailure();
     ThreadPool pool(module.getContext()->getNumThreads());
     QuIP quip(options, pool);
-    if (failed(quantizeCalibratedLayers(module, *weights,
+    if (failed(quantizeCalibratedLayers(module, compensation->weights,
                                         compensation->calibration, quip)))
       signalPassFailure();
   }

@@ -114,11 +114,8 @@ struct QuantizeSliMLLMPass
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<WeightOptions> weights = getGroupOptions(*this, module);
-    if (failed(weights))
-      return signalPassFailure();
     FailureOr<CompensationOptions> compensation =
-        getCompensationOptions(*this, module, *weights);
+        getCompensationOptions(*this, module, getGroupOptions(*this, module));
     if (failed(compensation))
       return signalPassFailure();
     compensation->factor.blockSize = blockSize;
@@ -132,15 +129,14 @@ struct QuantizeSliMLLMPass
     }
     compensation->calibration.sampleTokens = sampleTokens;
     numerics::GroupWidthOptions widths;
-    widths.bits = weights->grid.bits;
-    widths.groupSize = weights->grid.groupSize;
+    widths.bits = compensation->weights.grid.bits;
+    widths.groupSize = compensation->weights.grid.groupSize;
     widths.cost = cost;
     numerics::MixedPrecisionOptions options;
     options.salientWeight = weight;
     options.salientDeviations = most;
     MixedPrecision method(widths, options);
-    if (failed(
-            quantizeCompensatedLayers(module, *weights, *compensation, method)))
+    if (failed(quantizeCompensatedLayers(module, *compensation, method)))
       signalPassFailure();
   }
 };

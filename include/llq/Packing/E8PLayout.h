@@ -26,7 +26,7 @@ namespace llq {
 
 struct E8PLayout {
   E8PLayout(E8PAttr format, int64_t k)
-      : scales(format.getBits() == 2 ? 1 : 2), blocks(k / kBlockColumns),
+      : scales(format.getNumScales()), blocks(k / kBlockColumns),
         blockBytes(format.getBits() * 64),
         tileBytes(kBlocksOffset + blocks * blockBytes) {}
 

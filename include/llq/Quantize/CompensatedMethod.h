@@ -18,8 +18,10 @@
 
 namespace llq {
 
-/// What `compensationOptions` say. The group size is that of the grid.
+/// What `compensationOptions` say, and which layers are quantized on what grid.
+/// The factor's group size is the grid's.
 struct CompensationOptions {
+  WeightOptions weights;
   numerics::GPTQOptions factor;
   CalibrationOptions calibration;
 };
@@ -43,16 +45,30 @@ mlir::LogicalResult verifyOptions(mlir::Pass &pass, mlir::ModuleOp module,
                                   const CompensationOptions &options);
 } // namespace detail
 
-/// The options of `pass`, whose td says `compensationOptions`.
+/// The options of `pass`, whose td says `compensationOptions`, and `weights`.
 template <typename Pass>
 mlir::FailureOr<CompensationOptions>
 getCompensationOptions(Pass &pass, mlir::ModuleOp module,
-                       const WeightOptions &weights) {
+                       mlir::FailureOr<WeightOptions> weights) {
+  if (failed(weights))
+    return mlir::failure();
   CompensationOptions options = detail::CompensationAccess<Pass>::get(pass);
-  options.factor.groupSize = weights.grid.groupSize;
+  options.weights = std::move(*weights);
+  options.factor.groupSize = options.weights.grid.groupSize;
   if (failed(detail::verifyOptions(pass, module, options)))
     return mlir::failure();
   return options;
+}
+
+/// The same for a pass whose td says `layerOptions` too: a method without a
+/// choice of a grid, but for groups of `groupSize` columns.
+template <typename Pass>
+mlir::FailureOr<CompensationOptions>
+getCompensationOptions(Pass &pass, mlir::ModuleOp module, int64_t groupSize) {
+  mlir::FailureOr<WeightOptions> weights = getLayerOptions(pass, module);
+  if (succeeded(weights))
+    weights->grid.groupSize = groupSize;
+  return getCompensationOptions(pass, module, std::move(weights));
 }
 
 /// A method that needs the factor of a layer's inputs.
@@ -80,8 +96,8 @@ public:
 /// channels count alike. `method` of a layer records the damping, dead channels
 /// and what else the method says.
 mlir::LogicalResult
-quantizeCompensatedLayers(mlir::ModuleOp module, const WeightOptions &options,
-                          const CompensationOptions &compensation,
+quantizeCompensatedLayers(mlir::ModuleOp module,
+                          const CompensationOptions &options,
                           CompensatedMethod &method);
 
 /// The second moment of the layer's inputs, or an error at the layer.

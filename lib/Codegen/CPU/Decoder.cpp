@@ -34,6 +34,15 @@ SmallVector<Value> llq::toFloats(KernelBuilder &b, ArrayRef<Value> codes) {
   return result;
 }
 
+Value llq::testColumn(KernelBuilder &b, Value plane, int64_t c) {
+  int64_t bit = c % 4 * 8 + c / 4;
+  VectorType type = b.i32x(kTileRows);
+  Value masked = arith::AndIOp::create(
+      b, plane, b.splat(type, int64_t(int32_t(uint32_t(1) << bit))));
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
+                               b.splat(type, int64_t(0)));
+}
+
 SmallVector<Value> CPUDecoder::values(KernelBuilder &b, Value tile, Value block,
                                       ArrayRef<Value> zeros) const {
   SmallVector<Value> result = toFloats(b, codes(b, tile, block, 0, 64));

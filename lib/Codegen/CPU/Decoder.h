@@ -126,6 +126,10 @@ llvm::SmallVector<mlir::Value> perVariant(
 llvm::SmallVector<mlir::Value> toFloats(KernelBuilder &b,
                                         llvm::ArrayRef<mlir::Value> codes);
 
+/// Whether column `c` of a block has its bit set, by row: `plane` holds one bit
+/// for each column of all rows, as 32-bit words.
+mlir::Value testColumn(KernelBuilder &b, mlir::Value plane, int64_t c);
+
 /// Eight vectors of codes, as CPUDecoder::codes returns them, from bit planes
 /// of `widths` bits, low bits first, at `pointer + offset`.
 llvm::SmallVector<mlir::Value> loadPlanes(KernelBuilder &b, mlir::Value pointer,

@@ -53,15 +53,6 @@ protected:
   Value loadPlane(KernelBuilder &b, Value block, int64_t index) const {
     return b.load(b.i32x(kTileRows), block, blocksOffset + index * 64);
   }
-  /// Whether column c of a block has its bit set in such a plane.
-  static Value testBit(KernelBuilder &b, Value plane, int64_t c) {
-    int64_t bit = c % 4 * 8 + c / 4;
-    VectorType type = b.i32x(kTileRows);
-    Value masked = arith::AndIOp::create(
-        b, plane, b.splat(type, int64_t(int32_t(uint32_t(1) << bit))));
-    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
-                                 b.splat(type, int64_t(0)));
-  }
   SmallVector<Value> loadBits(KernelBuilder &b, Value block, int64_t index,
                               int64_t firstByte, int64_t bytes) const {
     return loadPlanes(b, block, blocksOffset + index * 64, {1}, firstByte,
@@ -93,7 +84,7 @@ public:
       Value plane = loadPlane(b, here, p);
       Value scale = coefficient(b, tile, unit, p, 0, kTileRows);
       for (auto [c, value] : llvm::enumerate(result))
-        value = arith::SelectOp::create(b, testBit(b, plane, c),
+        value = arith::SelectOp::create(b, testColumn(b, plane, c),
                                         b.addf(value, scale), value);
     }
     return result;
@@ -177,7 +168,7 @@ public:
       }
       // Halves the levels bit by bit.
       for (Value plane : planes) {
-        Value isSet = testBit(b, plane, c);
+        Value isSet = testColumn(b, plane, c);
         for (size_t i = 0; i < levels.size() / 2; ++i)
           levels[i] = arith::SelectOp::create(b, isSet, levels[2 * i + 1],
                                               levels[2 * i]);

@@ -173,14 +173,7 @@ SmallVector<Value> OutliersDecoder::values(KernelBuilder &b, Value tile,
   for (auto [c, value, code] : llvm::enumerate(result, codes)) {
     if (baseScale)
       value = b.mulf(value, baseScale);
-    int64_t bit = int64_t(c) % 4 * 8 + int64_t(c) / 4;
-    Value masked = arith::AndIOp::create(
-        b, words,
-        b.splat(b.i32x(kTileRows), int64_t(int32_t(uint32_t(1) << bit))));
-    Value isOutlier =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ne, masked,
-                              b.splat(b.i32x(kTileRows), int64_t(0)));
-    value = arith::SelectOp::create(b, isOutlier,
+    value = arith::SelectOp::create(b, testColumn(b, words, c),
                                     b.mulf(scale, b.subf(code, zero)), value);
   }
   return result;
