@@ -67,28 +67,49 @@ llvm::Error CodebookAttr::verifyContents(ArrayRef<ArrayRef<char>> data,
 
 bool CodebookAttr::hasIndependentRows() const { return true; }
 
+/// Calls `visit(column, level, negative)` for the weights of `row`: each is the
+/// number `level` of the levels or minus that.
+template <typename Visit>
+static void visitRow(CodebookAttr format, ArrayRef<ArrayRef<char>> data,
+                     int64_t k, int64_t row, Visit visit) {
+  Groups groups(format.getGroup(), k);
+  int64_t codeBytes = numerics::packedRowBytes(k, format.getBits());
+  int64_t listed = format.getNumListed(), tables = format.getTables();
+  int64_t half = int64_t(1) << (format.getBits() - 1);
+  std::vector<uint8_t> codes(k);
+  numerics::unpackCodes(getRowBytes(data[0], row, codeBytes), format.getBits(),
+                        codes);
+  for (int64_t g = 0; g < groups.count(); ++g)
+    for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
+      bool table = tables > 1 && i - groups.begin(g) < data[2][g];
+      int64_t first = ((row * groups.count() + g) * tables + table) * listed;
+      int64_t code = codes[i];
+      if (!format.getSymmetric())
+        visit(i, first + code, false);
+      else if (code >= half)
+        visit(i, first + code - half, false);
+      else
+        visit(i, first + half - 1 - code, true);
+    }
+}
+
 void CodebookAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
                                   int64_t k, int64_t rowBegin, int64_t rowEnd,
                                   float *out) const {
-  Groups groups(getGroup(), k);
-  int64_t codeBytes = numerics::packedRowBytes(k, getBits());
-  int64_t listed = getNumListed(), half = int64_t(1) << (getBits() - 1);
-  std::vector<uint8_t> codes(k);
-  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
-    numerics::unpackCodes(getRowBytes(data[0], row, codeBytes), getBits(),
-                          codes);
-    for (int64_t g = 0; g < groups.count(); ++g)
-      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
-        bool table = getTables() > 1 && i - groups.begin(g) < data[2][g];
-        int64_t first =
-            ((row * groups.count() + g) * getTables() + table) * listed;
-        int64_t code = codes[i];
-        if (!getSymmetric())
-          out[i] = loadF16(data[1], first + code);
-        else if (code >= half)
-          out[i] = loadF16(data[1], first + code - half);
-        else
-          out[i] = -loadF16(data[1], first + half - 1 - code);
-      }
-  }
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k)
+    visitRow(*this, data, k, row, [&](int64_t i, int64_t level, bool negative) {
+      float value = loadF16(data[1], level);
+      out[i] = negative ? -value : value;
+    });
+}
+
+bool CodebookAttr::differentiateRows(
+    ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
+    int64_t rowEnd, const float *gradient,
+    ArrayRef<MutableArrayRef<float>> gradients) const {
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
+    visitRow(*this, data, k, row, [&](int64_t i, int64_t level, bool negative) {
+      gradients[1][level] += negative ? -gradient[i] : gradient[i];
+    });
+  return true;
 }

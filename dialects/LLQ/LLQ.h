@@ -53,6 +53,10 @@ inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
 /// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ...
 /// bits by the methods that are to come.
 inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
+/// On a module, to ask those who replace a weight to leave the source with the
+/// layers (llq-keep-originals); on an llq.linear or llq.embedding, that source.
+inline constexpr llvm::StringLiteral kKeepOriginalsAttr = "llq.keep_originals";
+inline constexpr llvm::StringLiteral kOriginalAttr = "llq.original";
 /// On a module of a dry run, only to see formats and sizes: layers stand for
 /// larger ones, whose inputs cannot be computed, weights have no values, or their
 /// blobs are those of another module. On such a layer the larger one's rows, i64,

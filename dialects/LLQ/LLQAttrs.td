@@ -128,7 +128,8 @@ def LLQ_ScaledAttr : LLQ_Attr<"Scaled", "scaled", [TypedAttrInterface]> {
 
 def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
-                                 ["hasIndependentRows"]>]> {
+                                 ["hasIndependentRows",
+                                  "differentiateRows"]>]> {
   let summary = "Uniform grid of 2 to 8 bits in groups along K";
   let description = [{
     `w[n,k] = scale[n,g] * (code[n,k] - zero[n,g])`, `g = k / group`. `group = 0`
@@ -166,7 +167,8 @@ def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
 
 def LLQ_PlanesAttr : LLQ_Attr<"Planes", "planes",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
-                                 ["hasIndependentRows"]>]> {
+                                 ["hasIndependentRows",
+                                  "differentiateRows"]>]> {
   let summary = "Sums of bit planes, each with a scale per group";
   let description = [{
     `w[n,k] = offset[n,g] + sum_p scale[n,g,p] * bit[n,p,k]`, `g = k / group`, bits
@@ -192,7 +194,8 @@ def LLQ_PlanesAttr : LLQ_Attr<"Planes", "planes",
 
 def LLQ_CodebookAttr : LLQ_Attr<"Codebook", "codebook",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
-                                 ["hasIndependentRows", "verifyContents"]>]> {
+                                 ["hasIndependentRows", "verifyContents",
+                                  "differentiateRows"]>]> {
   let summary = "Codes that stand for any values, listed per group";
   let description = [{
     `w[n,k] = level[n,g,table(k),code[n,k]]`, `g = k / group`. `group = 0` means
@@ -230,8 +233,8 @@ def LLQ_CodebookAttr : LLQ_Attr<"Codebook", "codebook",
 
 def LLQ_MixedAttr : LLQ_Attr<"Mixed", "mixed",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
-                                 ["hasIndependentRows",
-                                  "verifyContents"]>]> {
+                                 ["hasIndependentRows", "verifyContents",
+                                  "differentiateRows"]>]> {
   let summary = "Uniform groups whose bits differ from column group to group";
   let description = [{
     `w[n,k] = scale[n,g] * code[n,k] + offset[n,g]`, `g = k / group`. Codes of group

@@ -69,6 +69,20 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
       }],
       "::mlir::Attribute", "withRows", (ins "int64_t":$from, "int64_t":$to), "",
       [{ return $_attr; }]>,
+    InterfaceMethod<[{
+        Whether its numbers, the components of floating-point type, can be
+        trained while codes stay as they are. If so, adds derivatives to
+        `gradients`, an array as long as the component for each of these
+        components: those that follow from `gradient[rowEnd - rowBegin, k]`, the
+        derivatives of the same function by the weights of rows
+        `[rowBegin, rowEnd)`. Numbers of other rows are left alone.
+      }],
+      "bool", "differentiateRows",
+      (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
+           "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd,
+           "const float *":$gradient,
+           "::llvm::ArrayRef<::llvm::MutableArrayRef<float>>":$gradients), "",
+      [{ return false; }]>,
   ];
   let extraClassDeclaration = [{
     /// Bytes of all components of a matrix w[n,k].

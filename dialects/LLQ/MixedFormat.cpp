@@ -69,23 +69,41 @@ llvm::Error MixedAttr::verifyContents(ArrayRef<ArrayRef<char>> data, int64_t n,
 
 bool MixedAttr::hasIndependentRows() const { return true; }
 
+/// Calls `visit(column, group, code)` for the weights of `row`; groups are
+/// counted through all rows.
+template <typename Visit>
+static void visitRow(MixedAttr format, ArrayRef<ArrayRef<char>> data, int64_t k,
+                     int64_t row, Visit visit) {
+  Groups groups(format.getGroup(), k);
+  auto codes =
+      getRowBytes(data[0], row, llvm::divideCeil(format.getRowBits(), 8));
+  int64_t at = 0; // bit of the stream
+  for (int64_t g = 0; g < groups.count(); ++g)
+    for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
+      uint32_t code = 0;
+      for (int64_t bit = 0; bit < data[3][g]; ++bit, ++at)
+        code |= uint32_t(getBit(codes, at)) << bit;
+      visit(i, row * groups.count() + g, float(code));
+    }
+}
+
 void MixedAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
                                int64_t k, int64_t rowBegin, int64_t rowEnd,
                                float *out) const {
-  Groups groups(getGroup(), k);
-  int64_t codeBytes = llvm::divideCeil(getRowBits(), 8);
-  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
-    auto codes = getRowBytes(data[0], row, codeBytes);
-    int64_t at = 0; // bit of the stream
-    for (int64_t g = 0; g < groups.count(); ++g) {
-      float scale = loadF16(data[1], row * groups.count() + g);
-      float offset = loadF16(data[2], row * groups.count() + g);
-      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
-        uint32_t code = 0;
-        for (int64_t bit = 0; bit < data[3][g]; ++bit, ++at)
-          code |= uint32_t(getBit(codes, at)) << bit;
-        out[i] = scale * float(code) + offset;
-      }
-    }
-  }
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k)
+    visitRow(*this, data, k, row, [&](int64_t i, int64_t group, float code) {
+      out[i] = loadF16(data[1], group) * code + loadF16(data[2], group);
+    });
+}
+
+bool MixedAttr::differentiateRows(
+    ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
+    int64_t rowEnd, const float *gradient,
+    ArrayRef<MutableArrayRef<float>> gradients) const {
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
+    visitRow(*this, data, k, row, [&](int64_t i, int64_t group, float code) {
+      gradients[1][group] += gradient[i] * code;
+      gradients[2][group] += gradient[i];
+    });
+  return true;
 }

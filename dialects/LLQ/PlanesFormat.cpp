@@ -63,3 +63,24 @@ void PlanesAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
       }
     }
 }
+
+bool PlanesAttr::differentiateRows(
+    ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
+    int64_t rowEnd, const float *gradient,
+    ArrayRef<MutableArrayRef<float>> gradients) const {
+  Groups groups(getGroup(), k);
+  int64_t bytes = llvm::divideCeil(k, 8);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
+    for (int64_t g = 0; g < groups.count(); ++g) {
+      int64_t at = row * groups.count() + g;
+      for (int64_t p = 0; p < getCount(); ++p) {
+        auto bits = getRowBytes(data[0], row * getCount() + p, bytes);
+        for (int64_t i = groups.begin(g); i < groups.end(g); ++i)
+          if (getBit(bits, i))
+            gradients[1][at * getCount() + p] += gradient[i];
+      }
+      for (int64_t i = groups.begin(g); getOffset() && i < groups.end(g); ++i)
+        gradients[2][at] += gradient[i];
+    }
+  return true;
+}

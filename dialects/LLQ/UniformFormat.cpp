@@ -69,26 +69,55 @@ static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
   return value;
 }
 
+/// Calls `visit(column, group, scale, code - zero)` for the weights of `row`;
+/// groups are counted through all rows.
+template <typename Visit>
+static void visitRow(UniformAttr format, ArrayRef<ArrayRef<char>> data,
+                     int64_t k, int64_t row, Visit visit) {
+  int64_t bits = format.getBits(), groups = format.getNumGroups(k);
+  int64_t size = format.getGroupSize(k);
+  std::vector<uint8_t> codes(k), zeros(groups);
+  numerics::unpackCodes(
+      getRowBytes(data[0], row, numerics::packedRowBytes(k, bits)), bits,
+      codes);
+  if (format.getZero() == ZeroPoint::Int)
+    numerics::unpackCodes(
+        getRowBytes(data[2], row, numerics::packedRowBytes(groups, bits)), bits,
+        zeros);
+  for (int64_t g = 0; g < groups; ++g) {
+    int64_t group = row * groups + g;
+    float scale = loadScale(data[1], group, format.getScale());
+    float zero = float(1 << (bits - 1));
+    if (format.getZero() == ZeroPoint::Int)
+      zero = zeros[g];
+    else if (format.getZero() == ZeroPoint::Float)
+      zero = loadF16(data[2], group);
+    for (int64_t i = g * size, e = std::min(k, i + size); i < e; ++i)
+      visit(i, group, scale, float(codes[i]) - zero);
+  }
+}
+
 void UniformAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
                                  int64_t k, int64_t rowBegin, int64_t rowEnd,
                                  float *out) const {
-  int64_t bits = getBits(), groups = getNumGroups(k), size = getGroupSize(k);
-  int64_t codeBytes = numerics::packedRowBytes(k, bits);
-  int64_t zeroBytes = numerics::packedRowBytes(groups, bits);
-  std::vector<uint8_t> codes(k), zeros(groups);
-  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k) {
-    numerics::unpackCodes(getRowBytes(data[0], row, codeBytes), bits, codes);
-    if (getZero() == ZeroPoint::Int)
-      numerics::unpackCodes(getRowBytes(data[2], row, zeroBytes), bits, zeros);
-    for (int64_t g = 0; g < groups; ++g) {
-      float scale = loadScale(data[1], row * groups + g, getScale());
-      float zero = float(1 << (bits - 1));
-      if (getZero() == ZeroPoint::Int)
-        zero = zeros[g];
-      else if (getZero() == ZeroPoint::Float)
-        zero = loadScale(data[2], row * groups + g, ScaleType::F16);
-      for (int64_t i = g * size, e = std::min(k, i + size); i < e; ++i)
-        out[i] = scale * (float(codes[i]) - zero);
-    }
-  }
+  for (int64_t row = rowBegin; row < rowEnd; ++row, out += k)
+    visitRow(*this, data, k, row,
+             [&](int64_t i, int64_t, float scale, float steps) {
+               out[i] = scale * steps;
+             });
+}
+
+bool UniformAttr::differentiateRows(
+    ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
+    int64_t rowEnd, const float *gradient,
+    ArrayRef<MutableArrayRef<float>> gradients) const {
+  bool floatZeros = getZero() == ZeroPoint::Float;
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
+    visitRow(*this, data, k, row,
+             [&](int64_t i, int64_t group, float scale, float steps) {
+               gradients[1][group] += gradient[i] * steps;
+               if (floatZeros)
+                 gradients[2][group] -= gradient[i] * scale;
+             });
+  return true;
 }

@@ -67,11 +67,11 @@ void blas::subtractSquare(int64_t n, int64_t k, const double *a, int64_t lda,
 
 void blas::transposedMultiply(int64_t m, int64_t n, int64_t k, const float *a,
                               int64_t lda, const float *b, int64_t ldb,
-                              float *c, int64_t ldc) {
+                              float beta, float *c, int64_t ldc) {
   useOneThread();
   cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, dimension(m),
               dimension(n), dimension(k), 1.0f, a, dimension(lda), b,
-              dimension(ldb), 0.0f, c, dimension(ldc));
+              dimension(ldb), beta, c, dimension(ldc));
 }
 
 void blas::solveTransposedUpper(int64_t m, int64_t n, const float *u,

@@ -42,10 +42,10 @@ void subtractSquare(int64_t n, int64_t k, const float *a, int64_t lda, float *c,
 void subtractSquare(int64_t n, int64_t k, const double *a, int64_t lda,
                     double *c, int64_t ldc);
 
-/// C[m, n] = A[k, m]^T B[k, n].
+/// C[m, n] = A[k, m]^T B[k, n] + beta * C.
 void transposedMultiply(int64_t m, int64_t n, int64_t k, const float *a,
-                        int64_t lda, const float *b, int64_t ldb, float *c,
-                        int64_t ldc);
+                        int64_t lda, const float *b, int64_t ldb, float beta,
+                        float *c, int64_t ldc);
 
 /// B[m, n] = B U^-T for an upper triangular U[n, n].
 void solveTransposedUpper(int64_t m, int64_t n, const float *u, int64_t ldu,

@@ -184,7 +184,7 @@ void KroneckerRotation::applyTransposed(float *rows, int64_t count,
     blas::multiply(kTile * p, q, q, 1.0f, scratch, q, right.data(), q, 0.0f,
                    tile, q);
     for (int64_t at = 0; at != kTile * p * q; at += p * q)
-      blas::transposedMultiply(p, q, p, left.data(), p, tile + at, q,
+      blas::transposedMultiply(p, q, p, left.data(), p, tile + at, q, 0.0f,
                                scratch + at, q);
     scatter(scratch, inputOrder, tile);
   });

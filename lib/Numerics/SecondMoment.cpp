@@ -123,7 +123,7 @@ void SecondMoment::accumulate(const float *x, int64_t tokens, double factor,
       const float *slab = x + first * width;
       blas::transposedMultiply(m, n, std::min(kSlab, tokens - first),
                                slab + row * kTile, width, slab + column * kTile,
-                               width, product.data(), n);
+                               width, 0.0f, product.data(), n);
       for (int64_t i = 0; i != m; ++i)
         for (int64_t j = 0; j != n; ++j)
           tile[i * kTile + j] +=
