@@ -15,6 +15,7 @@
 #include "llq/Conversion/Passes.h"
 #include "llq/Packing/CPULayout.h"
 #include "llq/Quantize/Passes.h"
+#include "llq/Training/Passes.h"
 #include "llq/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
@@ -37,6 +38,7 @@ void llq::registerAllPasses() {
   registerLLQCalibrationPasses();
   registerONNXToLLQPasses();
   registerQuantizePasses();
+  registerLLQTrainingPasses();
   registerLLQTransformsPasses();
   registerLLQCodegenPasses();
 }

@@ -6,9 +6,9 @@
 
 #include "llq/Calibration/Calibrator.h"
 
-#include "ActivationStore.h"
 #include "ProgramRunner.h"
 #include "Segment.h"
+#include "llq/Calibration/ActivationStore.h"
 
 #include "llq/Codegen/CPU.h"
 
@@ -45,8 +45,11 @@ SmallVector<Site> llq::getSites(func::FuncOp forward) {
 }
 
 StringRef llq::getBlockName(const Site &site) {
-  LinearOp first = site.layers.front();
-  StringRef name = first.getName();
+  return getBlockName(site.layers.front());
+}
+
+StringRef llq::getBlockName(LinearOp layer) {
+  StringRef name = layer.getName();
   if (!name.starts_with("layers."))
     return {};
   return name.take_front(name.find('.', StringRef("layers.").size()) + 1);

@@ -16,6 +16,7 @@
 #include "llq/Pipelines/Chain.h"
 #include "llq/Support/WeightBlob.h"
 #include "llq/Support/WeightData.h"
+#include "llq/Training/TuneMemory.h"
 #include "llq/Transforms/RotateLayers.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -355,6 +356,12 @@ uint64_t DryRun::getHeldBytes() {
   return bytes;
 }
 
+/// Of two things that take turns.
+static CalibrationBytes getLargest(const CalibrationBytes &a,
+                                   const CalibrationBytes &b) {
+  return {std::max(a.memory, b.memory), std::max(a.file, b.file)};
+}
+
 llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
                                              const CompileOptions &options) {
   std::string chain;
@@ -378,9 +385,13 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   CalibrationBytes calibration;
   if (const SampleOptions &samples = options.calibration;
       !samples.file.empty() && !chain.empty())
-    if (auto forward = module.lookupSymbol<func::FuncOp>(kForwardName))
-      calibration = getCalibrationBytes(
-          forward, samples.samples * samples.length, samples.length);
+    if (auto forward = module.lookupSymbol<func::FuncOp>(kForwardName)) {
+      int64_t tokens = samples.samples * samples.length;
+      calibration = getCalibrationBytes(forward, tokens, samples.length);
+      if (StringRef(chain).contains("llq-tune-scales"))
+        calibration = getLargest(calibration,
+                                 getTuneBytes(forward, tokens, samples.length));
+    }
   DryRun dryRun(module);
   // Reported as diagnostics.
   auto reported = [] { return llvm::createStringError(""); };
@@ -392,9 +403,13 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   if (!rotation.empty() &&
       failed(run(module, ("builtin.module(" + rotation + ")").str())))
     return reported();
+  // Sources that stay beside what replaces them.
+  uint64_t kept = StringRef(chain).contains("llq-keep-originals")
+                      ? dryRun.getHeldBytes()
+                      : 0;
   if (failed(dryRun.quantize(methods)))
     return reported();
-  plan.peakBytes = dryRun.getHeldBytes() + dryRun.getLargestLayer() +
+  plan.peakBytes = kept + dryRun.getHeldBytes() + dryRun.getLargestLayer() +
                    kBaseBytes + calibration.memory;
   plan.fileBytes = calibration.file;
   if (failed(run(module, *pipeline)))

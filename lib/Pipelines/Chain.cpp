@@ -33,6 +33,7 @@ static const PassRegistryEntry *lookup(const std::string &argument) {
 static constexpr std::pair<StringLiteral, StringLiteral> kRewrites[] = {
     {"rotate", "llq-rotate"},
     {"smoothquant", "llq-smooth"},
+    {"tune", "llq-tune-scales"},
 };
 
 static const PassRegistryEntry *lookupWord(StringRef word) {
@@ -202,6 +203,16 @@ llvm::Expected<std::string> ChainParser::parse() {
   }
   if (words.empty())
     return makeError("expected a chain of methods, known: " + listWords());
+  // What is compared with the model as it was has to keep that. Rotations come
+  // before: they change the model's numbers but not what it computes.
+  if (llvm::any_of(words, [](StringRef word) {
+        return word.starts_with("llq-tune-scales");
+      }))
+    words.insert(llvm::find_if(words,
+                               [](StringRef word) {
+                                 return !word.starts_with("llq-rotate");
+                               }),
+                 "llq-keep-originals");
   return llvm::join(words, ",");
 }
 

@@ -203,6 +203,7 @@ static Value permuteInput(LinearOp layer, DenseIntElementsAttr order) {
 void LayerRewriter::replace(const SelectedWeight &selected,
                             const FinishedLayer &finished) {
   report(selected.uses.front(), options.method, finished);
+  bool keepsOriginals = module->hasAttr(kKeepOriginalsAttr);
   // One op in place of each llq.weight: there may be several of one value.
   llvm::SmallMapVector<Operation *, Value, 1> replacements;
   for (const WeightUse &each : selected.uses) {
@@ -230,6 +231,10 @@ void LayerRewriter::replace(const SelectedWeight &selected,
     // They were of a layer that still had its source weight.
     for (StringRef name : {kStatsAttr, kBitsAttr, kPreparedAttr})
       each.op->removeAttr(name);
+    if (keepsOriginals) {
+      each.op->setAttr(kOriginalAttr, selected.value);
+      references.add(each.op);
+    }
   }
   for (Operation *source : llvm::make_first_range(replacements))
     if (source->use_empty())

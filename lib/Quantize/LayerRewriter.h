@@ -36,7 +36,7 @@ struct FinishedLayer {
 class LayerRewriter {
 public:
   LayerRewriter(mlir::ModuleOp module, const WeightOptions &options)
-      : options(options), references(module) {}
+      : module(module), options(options), references(module) {}
 
   /// The layer of `selected`; `statistics` of its inputs, if there are some.
   LinearLayer getLayer(const SelectedWeight &selected,
@@ -57,6 +57,7 @@ private:
   mlir::DictionaryAttr getProvenance(const QuantizedWeight &weight,
                                      mlir::Attribute prepared) const;
 
+  mlir::ModuleOp module;
   const WeightOptions &options;
   WeightReferences references;
   WeightReader reader;

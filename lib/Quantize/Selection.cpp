@@ -25,6 +25,17 @@ static InFlightDiagnostic emitOptionError(ModuleOp module,
   return module.emitError("llq-quantize-") << options.method << ": ";
 }
 
+std::string llq::getOptionText(Pass &pass) {
+  // `llq-quantize-rtn{bits=4 ...}`: what is in the braces, less the blanks that
+  // empty lists leave.
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  pass.printAsTextualPipeline(stream);
+  auto isBlankPair = [](char a, char b) { return a == ' ' && b == ' '; };
+  text.erase(llvm::unique(text, isBlankPair), text.end());
+  return StringRef(text).split('{').second.drop_back().trim().str();
+}
+
 FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
                                                     WeightOptions options,
                                                     bool symmetric) {
@@ -41,14 +52,7 @@ FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
     options.grid.scheme = numerics::GridScheme::Symmetric;
   }
 
-  // `llq-quantize-rtn{bits=4 ...}`: what is in the braces, less the blanks that
-  // empty lists leave.
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  pass.printAsTextualPipeline(stream);
-  auto isBlankPair = [](char a, char b) { return a == ' ' && b == ' '; };
-  text.erase(llvm::unique(text, isBlankPair), text.end());
-  options.options = StringRef(text).split('{').second.drop_back().trim().str();
+  options.options = getOptionText(pass);
   return options;
 }
 

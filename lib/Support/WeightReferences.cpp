@@ -12,14 +12,8 @@
 using namespace mlir;
 using namespace llq;
 
-void WeightReferences::forEach(
-    Operation *op, function_ref<void(DenseResourceElementsAttr)> visit) {
-  op->getAttrDictionary().walk(
-      [&](DenseResourceElementsAttr attr) { visit(attr); });
-}
-
 void WeightReferences::add(Operation *op) {
-  forEach(op, [&](DenseResourceElementsAttr attr) {
+  op->getAttrDictionary().walk([&](DenseResourceElementsAttr attr) {
     ++counts[attr.getRawHandle().getResource()];
   });
 }
@@ -28,13 +22,23 @@ WeightReferences::WeightReferences(ModuleOp module) {
   module.walk([&](Operation *op) { add(op); });
 }
 
-void WeightReferences::erase(Operation *op) {
+void WeightReferences::forget(Attribute attribute) {
   SmallVector<DenseResourceElementsAttr> unused;
-  forEach(op, [&](DenseResourceElementsAttr attr) {
+  attribute.walk([&](DenseResourceElementsAttr attr) {
     if (--counts[attr.getRawHandle().getResource()] == 0)
       unused.push_back(attr);
   });
-  op->erase();
   for (DenseResourceElementsAttr attr : unused)
     releaseWeight(attr);
+}
+
+void WeightReferences::erase(Operation *op) {
+  Attribute attributes = op->getAttrDictionary();
+  op->erase();
+  forget(attributes);
+}
+
+void WeightReferences::removeAttr(Operation *op, StringRef name) {
+  if (Attribute attribute = op->removeAttr(name))
+    forget(attribute);
 }

@@ -4,8 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef LLQ_LIB_CALIBRATION_ACTIVATIONSTORE_H
-#define LLQ_LIB_CALIBRATION_ACTIVATIONSTORE_H
+#ifndef LLQ_CALIBRATION_ACTIVATIONSTORE_H
+#define LLQ_CALIBRATION_ACTIVATIONSTORE_H
 
 #include "llvm/Support/Error.h"
 
@@ -46,4 +46,4 @@ private:
 
 } // namespace llq
 
-#endif // LLQ_LIB_CALIBRATION_ACTIVATIONSTORE_H
+#endif // LLQ_CALIBRATION_ACTIVATIONSTORE_H

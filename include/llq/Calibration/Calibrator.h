@@ -44,8 +44,10 @@ struct Site {
 /// The sites of a model in normal form, in network order.
 llvm::SmallVector<Site> getSites(mlir::func::FuncOp forward);
 
-/// `layers.3.` if the layers of the site are `layers.3.mlp.up_proj` and others
-/// of that decoder block; empty for the head.
+/// `layers.3.` if the layer is `layers.3.mlp.up_proj` or another one of that
+/// decoder block; empty for the head.
+llvm::StringRef getBlockName(LinearOp layer);
+/// The same for the layers of a site.
 llvm::StringRef getBlockName(const Site &site);
 
 /// Activations x[tokens, columns] of consecutive tokens of a sample.

@@ -47,6 +47,9 @@ struct WeightOptions {
   std::string options; ///< all options of the pass, as in a pipeline
 };
 
+/// All options of `pass`, as a pipeline's text has them.
+std::string getOptionText(mlir::Pass &pass);
+
 namespace detail {
 /// Adds the method and the text of its options; `symmetric` settles the scheme.
 mlir::FailureOr<WeightOptions> finishOptions(mlir::Pass &pass,

@@ -30,11 +30,12 @@ public:
   /// it used.
   void erase(mlir::Operation *op);
 
+  /// The same for an attribute of such an op.
+  void removeAttr(mlir::Operation *op, llvm::StringRef name);
+
 private:
-  /// Calls `visit` for each blob that `op` refers to.
-  static void
-  forEach(mlir::Operation *op,
-          llvm::function_ref<void(mlir::DenseResourceElementsAttr)> visit);
+  /// Counts down and frees what `attribute` refers to.
+  void forget(mlir::Attribute attribute);
 
   llvm::DenseMap<const void *, int64_t> counts; ///< by resource entry
 };

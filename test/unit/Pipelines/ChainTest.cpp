@@ -71,6 +71,12 @@ TEST_F(ChainTest, RotationIsSplitOff) {
     EXPECT_EQ(splitRotation(other), Parts("", other));
 }
 
+TEST_F(ChainTest, TuningKeepsOriginalsFromTheBeginning) {
+  EXPECT_EQ(parse("smoothquant rtn(bits=2) tune(epochs=3)"),
+            "llq-keep-originals,llq-smooth,llq-quantize-rtn{bits=2},"
+            "llq-tune-scales{epochs=3}");
+}
+
 TEST_F(ChainTest, Lists) {
   EXPECT_EQ(parse("rtn(only=*.q_proj,*.k_proj,bits=3)"),
             "llq-quantize-rtn{only=*.q_proj,*.k_proj bits=3}");
@@ -81,7 +87,7 @@ TEST_F(ChainTest, Lists) {
 TEST_F(ChainTest, UnknownWordListsTheMethods) {
   llvm::SmallVector<std::string> methods = getMethodNames();
   EXPECT_TRUE(llvm::is_contained(methods, "rtn"));
-  methods.append({"rotate", "smoothquant"});
+  methods.append({"rotate", "smoothquant", "tune"});
   llvm::sort(methods);
   std::string known = ", known: " + llvm::join(methods, ", ");
   EXPECT_EQ(parse("rtm(bits=4)"), "error: unknown method 'rtm'" + known);

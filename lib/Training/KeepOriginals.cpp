@@ -1,0 +1,24 @@
+//===- KeepOriginals.cpp - Keep source weights ----------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "llq/Training/Passes.h"
+
+using namespace mlir;
+
+namespace llq {
+#define GEN_PASS_DEF_KEEPORIGINALSPASS
+#include "llq/Training/Passes.h.inc"
+
+namespace {
+struct KeepOriginalsPass : impl::KeepOriginalsPassBase<KeepOriginalsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    getOperation()->setAttr(kKeepOriginalsAttr, UnitAttr::get(&getContext()));
+  }
+};
+} // namespace
+} // namespace llq

@@ -1,0 +1,145 @@
+//===- TrainedWeight.cpp - A quantized weight whose numbers move ----------===//
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "TrainedWeight.h"
+
+#include "llq/Numerics/Float16.h"
+#include "llq/Support/WeightBlob.h"
+
+#include "mlir/IR/AsmState.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace mlir;
+using namespace llq;
+using namespace llq::training;
+
+/// Rows that are decoded and differentiated at once.
+static constexpr int64_t kRows = 16;
+
+bool TrainedWeight::canTrain(QuantizedWeightOp weight) {
+  QuantizedType type = weight.getResult().getType();
+  auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
+  return format && format.hasIndependentRows() &&
+         format.differentiateRows({}, type.getRows(), type.getColumns(), 0, 0,
+                                  nullptr, {});
+}
+
+static std::vector<float> readNumbers(ArrayRef<char> bytes, bool isF16) {
+  std::vector<float> values(bytes.size() / (isF16 ? 2 : 4));
+  if (!isF16) {
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+  std::vector<uint16_t> halves(values.size());
+  std::memcpy(halves.data(), bytes.data(), bytes.size());
+  numerics::decodeF16(halves, values);
+  return values;
+}
+
+static void writeNumbers(ArrayRef<float> values, bool isF16,
+                         std::vector<char> &bytes) {
+  if (!isF16) {
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    return;
+  }
+  std::vector<uint16_t> halves(values.size());
+  numerics::encodeF16(values, halves);
+  std::memcpy(bytes.data(), halves.data(), bytes.size());
+}
+
+/// The root mean square of its row for each of `values`.
+static std::vector<float> getUnits(ArrayRef<float> values, int64_t rows) {
+  std::vector<float> units(values.size());
+  size_t width = values.size() / rows;
+  for (size_t begin = 0; begin < values.size(); begin += width) {
+    double sum = 0;
+    for (float value : values.slice(begin, width))
+      sum += double(value) * value;
+    std::fill_n(units.begin() + begin, width,
+                float(std::sqrt(sum / double(width))));
+  }
+  return units;
+}
+
+llvm::Expected<TrainedWeight> TrainedWeight::create(QuantizedWeightOp weight,
+                                                    WeightReader &reader) {
+  TrainedWeight result(weight);
+  auto source = reader.getComponents(weight);
+  if (!source)
+    return source.takeError();
+  result.source = std::move(*source);
+  result.components = result.format.getComponents(result.type.getRows(),
+                                                  result.type.getColumns());
+  for (auto [index, component] : llvm::enumerate(result.components)) {
+    Type element = component.type.getElementType();
+    if (!isa<FloatType>(element))
+      continue;
+    std::vector<char> bytes(result.source[index].begin(),
+                            result.source[index].end());
+    std::vector<float> values = readNumbers(bytes, element.isF16());
+    Adam adam(getUnits(values, component.hasRows ? result.type.getRows() : 1));
+    result.numbers.push_back({index, element.isF16(), bytes, std::move(bytes),
+                              std::move(values), std::move(adam)});
+  }
+  return result;
+}
+
+void TrainedWeight::decode(MutableArrayRef<float> matrix,
+                           ThreadPool &pool) const {
+  SmallVector<ArrayRef<char>> data = source;
+  for (const Numbers &each : numbers)
+    data[each.component] = each.stored;
+  int64_t rows = type.getRows(), columns = type.getColumns();
+  pool.parallelFor(0, rows, kRows, [&](int64_t begin, int64_t end) {
+    format.dequantizeRows(data, rows, columns, begin, end,
+                          matrix.data() + begin * columns);
+  });
+}
+
+void TrainedWeight::step(float rate, ArrayRef<float> gradient,
+                         ThreadPool &pool) {
+  SmallVector<ArrayRef<char>> data = source;
+  SmallVector<std::vector<float>, 2> sums;
+  SmallVector<MutableArrayRef<float>> gradients(components.size());
+  for (const Numbers &each : numbers) {
+    data[each.component] = each.stored;
+    sums.emplace_back(each.values.size());
+  }
+  for (auto [each, sum] : llvm::zip_equal(numbers, sums))
+    gradients[each.component] = sum;
+  int64_t rows = type.getRows(), columns = type.getColumns();
+  pool.parallelFor(0, rows, kRows, [&](int64_t begin, int64_t end) {
+    format.differentiateRows(data, rows, columns, begin, end,
+                             gradient.data() + begin * columns, gradients);
+  });
+  for (auto [each, sum] : llvm::zip_equal(numbers, sums)) {
+    each.adam.step(rate, sum, each.values);
+    writeNumbers(each.values, each.isF16, each.stored);
+  }
+}
+
+void TrainedWeight::restore() {
+  for (Numbers &each : numbers)
+    each.stored = each.before;
+}
+
+llvm::Expected<DictionaryAttr> TrainedWeight::store(StringRef name) {
+  NamedAttrList entries(op.getComponents());
+  for (const Numbers &each : numbers) {
+    auto blob = allocateBlob(each.stored.size());
+    if (!blob)
+      return blob.takeError();
+    llvm::copy(each.stored, blob->getMutableData().begin());
+    const WeightComponent &component = components[each.component];
+    entries.set(component.name,
+                DenseResourceElementsAttr::get(
+                    component.type, (name + "." + component.name).str(),
+                    std::move(*blob)));
+  }
+  return entries.getDictionary(type.getContext());
+}

@@ -1,0 +1,159 @@
+//===- FormatGradientTest.cpp - Gradients of the formats' numbers ---------===//
+//
+// What a format says of its derivatives against differences of its reference
+// decode. Numbers and steps are exact in f16 and decode is linear in each of
+// them, so differences are exact up to the rounding of sums.
+//
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/LLQ/LLQ.h"
+#include "llq/Numerics/Float16.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "gtest/gtest.h"
+
+#include <random>
+
+using namespace mlir;
+using namespace llq;
+
+namespace {
+constexpr int64_t kRows = 3, kColumns = 21;
+constexpr float kStep = 0.25f;
+
+class FormatGradientTest : public testing::Test {
+protected:
+  FormatGradientTest() { context.loadDialect<LLQDialect>(); }
+
+  void fill(WeightFormatInterface format) {
+    components = format.getComponents(kRows, kColumns);
+    data.clear();
+    for (const WeightComponent &component : components) {
+      std::vector<char> &bytes = data.emplace_back();
+      Type type = component.type.getElementType();
+      for (int64_t i = 0; i < component.type.getNumElements(); ++i)
+        append(type, bytes);
+    }
+  }
+
+  void append(Type type, std::vector<char> &bytes) {
+    // Multiples of 1 / 64 up to 2.
+    float value = float(int(generator() % 257) - 128) / 64;
+    uint16_t half = numerics::encodeF16(value);
+    if (type.isF16())
+      bytes.insert(bytes.end(), reinterpret_cast<char *>(&half),
+                   reinterpret_cast<char *>(&half) + 2);
+    else if (type.isF32())
+      bytes.insert(bytes.end(), reinterpret_cast<char *>(&value),
+                   reinterpret_cast<char *>(&value) + 4);
+    else
+      bytes.push_back(char(generator()));
+  }
+
+  static float get(Type type, const std::vector<char> &bytes, size_t index) {
+    float value;
+    if (type.isF32()) {
+      std::memcpy(&value, bytes.data() + index * 4, 4);
+      return value;
+    }
+    uint16_t half;
+    std::memcpy(&half, bytes.data() + index * 2, 2);
+    return numerics::decodeF16(half);
+  }
+
+  static void set(Type type, std::vector<char> &bytes, size_t index,
+                  float value) {
+    uint16_t half = numerics::encodeF16(value);
+    if (type.isF32())
+      std::memcpy(bytes.data() + index * 4, &value, 4);
+    else
+      std::memcpy(bytes.data() + index * 2, &half, 2);
+  }
+
+  SmallVector<ArrayRef<char>> views() {
+    return llvm::map_to_vector(
+        data, [](const std::vector<char> &bytes) { return ArrayRef(bytes); });
+  }
+
+  /// sum gradient w of rows [begin, kRows).
+  double getLoss(WeightFormatInterface format, ArrayRef<float> gradient,
+                 int64_t begin) {
+    std::vector<float> w((kRows - begin) * kColumns);
+    format.dequantizeRows(views(), kRows, kColumns, begin, kRows, w.data());
+    double sum = 0;
+    for (auto [a, b] : llvm::zip_equal(w, gradient))
+      sum += double(a) * b;
+    return sum;
+  }
+
+  /// All rows but the first, which has no gradient.
+  void check(WeightFormatInterface format) {
+    ASSERT_TRUE(format.hasIndependentRows());
+    std::vector<float> gradient((kRows - 1) * kColumns);
+    for (float &g : gradient)
+      g = float(int(generator() % 65) - 32) / 8;
+    SmallVector<std::vector<float>> found(components.size());
+    SmallVector<MutableArrayRef<float>> places(components.size());
+    for (auto [index, component] : llvm::enumerate(components)) {
+      if (!isa<FloatType>(component.type.getElementType()))
+        continue;
+      found[index].assign(component.type.getNumElements(), 1.0f);
+      places[index] = found[index];
+    }
+    ASSERT_TRUE(format.differentiateRows(views(), kRows, kColumns, 1, kRows,
+                                         gradient.data(), places));
+    for (auto [index, component] : llvm::enumerate(components)) {
+      Type type = component.type.getElementType();
+      for (size_t i = 0; i < found[index].size(); ++i) {
+        float value = get(type, data[index], i);
+        set(type, data[index], i, value + kStep);
+        double up = getLoss(format, gradient, 1);
+        set(type, data[index], i, value - kStep);
+        double down = getLoss(format, gradient, 1);
+        set(type, data[index], i, value);
+        // It was 1 before.
+        EXPECT_NEAR(found[index][i], 1 + (up - down) / (2 * kStep), 1e-3)
+            << component.name.str() << " " << i;
+      }
+    }
+  }
+
+  void fillAndCheck(Attribute format) {
+    fill(cast<WeightFormatInterface>(format));
+    check(cast<WeightFormatInterface>(format));
+  }
+
+  MLIRContext context;
+  std::mt19937 generator{3};
+  SmallVector<WeightComponent> components;
+  std::vector<std::vector<char>> data;
+};
+} // namespace
+
+TEST_F(FormatGradientTest, Planes) {
+  fillAndCheck(PlanesAttr::get(&context, 2, 8, false));
+  fillAndCheck(PlanesAttr::get(&context, 1, 0, true));
+}
+
+TEST_F(FormatGradientTest, Uniform) {
+  for (ZeroPoint zero : {ZeroPoint::None, ZeroPoint::Int, ZeroPoint::Float})
+    fillAndCheck(UniformAttr::get(&context, 3, 8, zero, ScaleType::F16));
+  fillAndCheck(
+      UniformAttr::get(&context, 2, 0, ZeroPoint::Int, ScaleType::F32));
+}
+
+TEST_F(FormatGradientTest, Codebook) {
+  fillAndCheck(CodebookAttr::get(&context, 2, 8, 1, false));
+  fill(CodebookAttr::get(&context, 3, 8, 2, true));
+  data[2] = {3, 0, 5};
+  check(CodebookAttr::get(&context, 3, 8, 2, true));
+}
+
+TEST_F(FormatGradientTest, Mixed) {
+  auto format = MixedAttr::get(&context, {1, 2, 3}, 8 + 24 + 10, 8);
+  fill(format);
+  data[3] = {1, 3, 2};
+  check(format);
+}
