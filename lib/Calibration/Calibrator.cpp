@@ -8,8 +8,8 @@
 
 #include "ProgramRunner.h"
 #include "Segment.h"
-#include "llq/Calibration/ActivationStore.h"
 
+#include "llq/Calibration/ActivationStore.h"
 #include "llq/Codegen/CPU.h"
 
 #include "mlir/IR/AsmState.h"

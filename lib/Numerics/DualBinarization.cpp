@@ -345,23 +345,3 @@ std::optional<NonFiniteWeight> llq::numerics::quantizeDualBinary(
       roundGrouped(weights, rows, factor, result.codes, makeGrids, pool));
   return std::nullopt;
 }
-
-void llq::numerics::dualScaleGradient(const float *weightGradients,
-                                      const uint8_t *codes, int64_t rows,
-                                      int64_t columns,
-                                      const DualBinaryOptions &options,
-                                      float *gradients) {
-  const UniformGridOptions groups = groupsOf(options);
-  const int64_t length = groups.groupLength(columns);
-  for (int64_t row = 0; row != rows; ++row)
-    for (int64_t first = 0; first < columns; first += length) {
-      const int64_t at = row * columns + first;
-      double sums[2] = {};
-      for (int64_t j = at, end = at + std::min(length, columns - first);
-           j != end; ++j)
-        for (int plane = 0; plane != 2; ++plane)
-          sums[plane] += codes[j] >> plane & 1 ? weightGradients[j] : 0.0f;
-      for (double sum : sums)
-        *gradients++ = static_cast<float>(sum);
-    }
-}

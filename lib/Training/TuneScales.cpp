@@ -38,7 +38,6 @@ constexpr StringLiteral kPassName = "llq-tune-scales";
 struct ScaleOptions {
   TuneOptions tune;
   CalibrationInputs inputs;
-  TuneTargets targets;
   SmallVector<std::string> only, except;
   std::string text; ///< of all, as in a pipeline
 };
@@ -387,9 +386,8 @@ LogicalResult ScaleTuner::tuneBlock(size_t index) {
   auto start = std::chrono::steady_clock::now();
   const DecoderBlock &block = blocks[index];
   bool quantizedInputs = options.inputs == CalibrationInputs::Quantized;
-  // Targets that do not depend on the quantized model go their own way.
-  bool ownTargets = quantizedInputs && options.targets == TuneTargets::Original;
-  if (failed(runBlock(originals[index], ownTargets ? *targets : *inputs,
+  // The original model's states, which may be the inputs too.
+  if (failed(runBlock(originals[index], quantizedInputs ? *targets : *inputs,
                       *targets)))
     return failure();
   reader.release();
@@ -442,8 +440,10 @@ LogicalResult ScaleTuner::run() {
   auto original = originalModule->lookupSymbol<func::FuncOp>(kForwardName);
   restoreOriginals(original);
   originals = getDecoderBlocks(original);
+  bool quantizedInputs = options.inputs == CalibrationInputs::Quantized;
+  DecoderBlock &first = quantizedInputs ? blocks.front() : originals.front();
   if (failed(openCheckpoints()) || failed(createActivations()) ||
-      failed(embed(blocks.front().input, *inputs)) ||
+      failed(embed(first.input, *inputs)) ||
       failed(embed(originals.front().input, *targets)))
     return failure();
   for (size_t index = 0; index < blocks.size(); ++index)
@@ -474,7 +474,6 @@ struct TuneScalesPass : impl::TuneScalesPassBase<TuneScalesPass> {
     }
     ScaleOptions options{{epochs, batch, float(double(learningRate))},
                          inputs,
-                         targets,
                          {only.begin(), only.end()},
                          {except.begin(), except.end()},
                          getOptionText(*this)};

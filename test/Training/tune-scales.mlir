@@ -7,7 +7,6 @@
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.2' | FileCheck %s
 // There is one block only, so that its inputs and targets are always the same.
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.2 inputs=original' | FileCheck %s
-// RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.2 targets=block' | FileCheck %s
 // A step too far is not taken.
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.6' | FileCheck %s --check-prefix=FAR
 // Sources stay with the layers as long as somebody may want them.

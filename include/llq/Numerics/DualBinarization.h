@@ -13,7 +13,7 @@
 // group from the weights (fitDualScales), or from the values that the
 // compensated loop hands on (quantizeDualBinary with a factor), and then fit
 // once more, at the layer's output, to what planes are by then
-// (refitDualScales). For training there is dualScaleGradient.
+// (refitDualScales). llq-tune-scales trains them, as those of any format.
 //
 // Departures from the splitting rule of the paper, which holds for
 // alpha1 > 0 > alpha2 and alpha1 + alpha2 > 0: a weight goes to the nearest of
@@ -121,12 +121,6 @@ double refitDualScales(const float *weights, int64_t rows, int64_t columns,
                        std::span<const float> secondMoment, double lambda,
                        const DualBinaryOptions &options,
                        const DualBinaryRows &result, ThreadPool &pool);
-
-/// gradients[rows, G, 2] of the scales, planes frozen, from the gradient with
-/// respect to the weights, weightGradients[rows, columns].
-void dualScaleGradient(const float *weightGradients, const uint8_t *codes,
-                       int64_t rows, int64_t columns,
-                       const DualBinaryOptions &options, float *gradients);
 
 } // namespace llq::numerics
 

@@ -16,12 +16,6 @@
 
 namespace llq {
 
-/// What the outputs of a quantized block are compared with (llq-tune-scales).
-enum class TuneTargets {
-  Original, ///< those of the original model
-  Block,    ///< those of the original block for the same inputs
-};
-
 #define GEN_PASS_DECL
 #include "llq/Training/Passes.h.inc"
 

@@ -52,7 +52,7 @@ def TuneScalesPass : Pass<"llq-tune-scales", "::mlir::ModuleOp"> {
   let options = [
     Option<"epochs", "epochs", "::llq::BoundedInt<1, 1000>", "2",
       "How often all samples go past">,
-    Option<"learningRate", "learning-rate", "double", "0.003",
+    Option<"learningRate", "learning-rate", "double", "0.03",
       "First step, of the root mean square of a row's numbers; falls to 0 like a cosine">,
     Option<"batch", "batch", "::llq::BoundedInt<1, 65536>", "4",
       "Samples of a step">,
@@ -64,13 +64,6 @@ def TuneScalesPass : Pass<"llq-tune-scales", "::mlir::ModuleOp"> {
                    "the blocks tuned so far"),
         clEnumValN(::llq::CalibrationInputs::Original, "original",
                    "the model as it was"))}]>,
-    Option<"targets", "targets", "::llq::TuneTargets",
-      "::llq::TuneTargets::Original", "What a block's outputs are to be",
-      [{::llvm::cl::values(
-        clEnumValN(::llq::TuneTargets::Original, "original",
-                   "those of the original model"),
-        clEnumValN(::llq::TuneTargets::Block, "block",
-                   "those of the original block for the same inputs"))}]>,
     ListOption<"only", "only", "std::string",
       "Tune only layers whose name matches one of these globs">,
     ListOption<"except", "except", "std::string",

@@ -399,47 +399,6 @@ TEST(DualBinarization, PlanesWithoutBitsKeepTheirScales) {
   EXPECT_EQ(refit(w, Floats(9), 0, m), 0);
 }
 
-TEST(DualBinarization, GradientOfScalesIsTheFiniteDifference) {
-  // L = sum of the squares of the outputs.
-  const int64_t rows = 3, columns = 10;
-  DualBinaryOptions options = exact();
-  options.groupSize = 4;
-  DualMatrix m =
-      binarize(normalMatrix(rows * columns, 10, 1.0f), rows, options);
-  const Floats x = normalMatrix(7 * columns, 11, 1.0f);
-  auto output = [&](const DualMatrix &matrix, int64_t t, int64_t r) {
-    const Floats w = matrix.dequantize();
-    double sum = 0;
-    for (int64_t j = 0; j != columns; ++j)
-      sum += double(w[r * columns + j]) * x[t * columns + j];
-    return sum;
-  };
-  auto objective = [&](const DualMatrix &matrix) {
-    double sum = 0;
-    for (int64_t t = 0; t != 7; ++t)
-      for (int64_t r = 0; r != rows; ++r)
-        sum += output(matrix, t, r) * output(matrix, t, r);
-    return sum;
-  };
-  Floats weightGradients(rows * columns);
-  for (int64_t r = 0; r != rows; ++r)
-    for (int64_t j = 0; j != columns; ++j)
-      for (int64_t t = 0; t != 7; ++t)
-        weightGradients[r * columns + j] +=
-            static_cast<float>(2 * output(m, t, r) * x[t * columns + j]);
-  Floats gradients(m.scales.size());
-  dualScaleGradient(weightGradients.data(), m.codes.data(), rows, columns,
-                    options, gradients.data());
-  for (size_t i = 0; i != gradients.size(); ++i) {
-    DualMatrix up = m, down = m;
-    up.scales[i] += 0x1p-8f;
-    down.scales[i] -= 0x1p-8f;
-    const double difference =
-        (objective(up) - objective(down)) / (up.scales[i] - down.scales[i]);
-    EXPECT_NEAR(gradients[i], difference, 1e-2 + 1e-3 * std::fabs(difference));
-  }
-}
-
 TEST(DualBinarization, SurvivesCompensationThatOverflows) {
   const int64_t columns = 64;
   Floats w(columns), h(columns * columns, 0.999f);

@@ -82,7 +82,9 @@ TEST(TuneScalesTest, LossFallsAndThreadsDoNotMatter) {
 
 TEST(TuneScalesTest, RotatedAndPermutedLayers) {
   for (double gain :
-       run("quip(bits=2,only=layers.0.*) tune(batch=1)", true).gains)
+       run("quip(bits=2,only=layers.0.*) tune(batch=1,learning-rate=0.005)",
+           true)
+           .gains)
     EXPECT_NE(gain, 0);
   for (double gain : run("billm(only=layers.0.*) tune(batch=1)", true).gains)
     EXPECT_NE(gain, 0);
