@@ -265,7 +265,8 @@ def LLQ_MixedAttr : LLQ_Attr<"Mixed", "mixed",
 
 def LLQ_E8PAttr : LLQ_Attr<"E8P", "e8p",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
-                                 ["hasIndependentRows"]>]> {
+                                 ["hasIndependentRows",
+                                  "differentiateRows"]>]> {
   let summary = "Tuples of eight weights on the E8 lattice";
   let description = [{
     The codebooks of QuIP# (llq/Numerics/E8P.h). Tuple `t` of a row is columns
@@ -303,7 +304,7 @@ def LLQ_E8PAttr : LLQ_Attr<"E8P", "e8p",
 def LLQ_OutliersAttr : LLQ_Attr<"Outliers", "outliers",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
                                  ["verifyContents", "getKernelFormat",
-                                  "withRows"]>]> {
+                                  "withRows", "differentiateRows"]>]> {
   let summary = "A format of which some weights have 8 bits instead";
   let description = [{
     `w[n,k] = outlier_scale[n] * (code - outlier_zero[n])` where the sparse codes

@@ -129,20 +129,53 @@ Attribute OutliersAttr::withRows(int64_t from, int64_t to) const {
                            scale(getMasks()), scale(getOutliers()));
 }
 
-void OutliersAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
-                                  int64_t k, int64_t rowBegin, int64_t rowEnd,
-                                  float *out) const {
-  getBaseFormat().dequantizeRows(data.drop_back(getNumOwnComponents()), n, k,
-                                 rowBegin, rowEnd, out);
+/// Calls `visit(row, column, steps)` for the outliers of rows
+/// [rowBegin, rowEnd), each of which is `steps` times the scale of its row.
+template <typename Visit>
+static void visitOutliers(OutliersAttr format, ArrayRef<ArrayRef<char>> data,
+                          int64_t n, int64_t k, int64_t rowBegin,
+                          int64_t rowEnd, Visit visit) {
   int64_t begin = rowBegin / numerics::kSparseRows * numerics::kSparseRows;
-  getSparse(data, n, k)
+  format.getSparse(data, n, k)
       .forRows(
           begin, rowEnd, [](int64_t, int64_t, int64_t, uint8_t) {},
           [&](int64_t row, int64_t column, uint8_t code) {
             if (row < rowBegin)
               return;
-            float zero = float(uint8_t(getZeros(data)[row]));
-            out[(row - rowBegin) * k + column] =
-                loadF16(getScales(data), row) * (float(code) - zero);
+            float zero = float(uint8_t(OutliersAttr::getZeros(data)[row]));
+            visit(row, column, float(code) - zero);
           });
+}
+
+void OutliersAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
+                                  int64_t k, int64_t rowBegin, int64_t rowEnd,
+                                  float *out) const {
+  getBaseFormat().dequantizeRows(data.drop_back(getNumOwnComponents()), n, k,
+                                 rowBegin, rowEnd, out);
+  visitOutliers(*this, data, n, k, rowBegin, rowEnd,
+                [&](int64_t row, int64_t column, float steps) {
+                  out[(row - rowBegin) * k + column] =
+                      loadF16(getScales(data), row) * steps;
+                });
+}
+
+bool OutliersAttr::differentiateRows(
+    ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
+    int64_t rowEnd, const float *gradient,
+    ArrayRef<MutableArrayRef<float>> gradients) const {
+  if (rowBegin == rowEnd)
+    return getBaseFormat().differentiateRows({}, n, k, rowBegin, rowEnd,
+                                             nullptr, {});
+  // Where an outlier is, the base's code does not count.
+  std::vector<float> others(gradient, gradient + (rowEnd - rowBegin) * k);
+  MutableArrayRef<float> scales = gradients.drop_back().back();
+  visitOutliers(*this, data, n, k, rowBegin, rowEnd,
+                [&](int64_t row, int64_t column, float steps) {
+                  float &at = others[(row - rowBegin) * k + column];
+                  scales[row] += at * steps;
+                  at = 0;
+                });
+  return getBaseFormat().differentiateRows(
+      data.drop_back(getNumOwnComponents()), n, k, rowBegin, rowEnd,
+      others.data(), gradients.drop_back(getNumOwnComponents()));
 }

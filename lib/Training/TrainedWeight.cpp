@@ -24,7 +24,7 @@ static constexpr int64_t kRows = 16;
 bool TrainedWeight::canTrain(QuantizedWeightOp weight) {
   QuantizedType type = weight.getResult().getType();
   auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
-  return format && format.hasIndependentRows() &&
+  return format &&
          format.differentiateRows({}, type.getRows(), type.getColumns(), 0, 0,
                                   nullptr, {});
 }

@@ -374,6 +374,9 @@ LogicalResult ScaleTuner::replace(LinearOp layer, DictionaryAttr components,
   if (failed(error))
     return failure();
   NamedAttrList method(layer.getMethodAttr());
+  // They speak of the numbers that are no more.
+  for (StringRef stale : {"scale_min", "scale_max", "clipped"})
+    method.erase(stale);
   method.set("relative_error", b.getF64FloatAttr(error->relativeError()));
   method.set("rmse", b.getF64FloatAttr(std::sqrt(error->meanSquaredError())));
   method.set("tune", b.getStringAttr(options.text));

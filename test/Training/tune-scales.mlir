@@ -16,6 +16,7 @@
 // CHECK: llq.linear "layers.0.mlp.up_proj"
 // CHECK-NOT: llq.original
 // CHECK-SAME: relative_error = 0.154
+// CHECK-NOT: scale_min
 // CHECK-SAME: tune = "batch=4 epochs=1
 // CHECK-SAME: tune_gain = 0.49
 // CHECK: up_proj.scales{{.*}}: "0x10000000663A003C"
