@@ -105,7 +105,7 @@ void CodebookAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
 
 bool CodebookAttr::differentiateRows(
     ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
-    int64_t rowEnd, const float *gradient,
+    int64_t rowEnd, const float *gradient, const float *,
     ArrayRef<MutableArrayRef<float>> gradients) const {
   for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
     visitRow(*this, data, k, row, [&](int64_t i, int64_t level, bool negative) {

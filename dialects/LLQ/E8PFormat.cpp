@@ -86,7 +86,7 @@ void E8PAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
 
 bool E8PAttr::differentiateRows(
     ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
-    int64_t rowEnd, const float *gradient,
+    int64_t rowEnd, const float *gradient, const float *,
     ArrayRef<MutableArrayRef<float>> gradients) const {
   // A tuple for a scale of 1 is its derivative by that scale.
   unsigned bits = getBits();

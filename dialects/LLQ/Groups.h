@@ -15,6 +15,7 @@
 #include "mlir/Support/LLVM.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -65,6 +66,16 @@ inline std::span<const uint8_t> getRowBytes(mlir::ArrayRef<char> data,
                                             int64_t row, int64_t bytes) {
   return {reinterpret_cast<const uint8_t *>(data.data() + row * bytes),
           size_t(bytes)};
+}
+inline std::span<uint8_t> getRowBytes(mlir::MutableArrayRef<char> data,
+                                      int64_t row, int64_t bytes) {
+  return {reinterpret_cast<uint8_t *>(data.data() + row * bytes),
+          size_t(bytes)};
+}
+
+/// The code from 0 to `most` nearest to `steps`; 0 if that is not a number.
+inline uint8_t getNearestCode(float steps, float most) {
+  return steps > 0 ? uint8_t(std::nearbyint(std::min(steps, most))) : 0;
 }
 
 inline bool getBit(std::span<const uint8_t> bits, int64_t index) {

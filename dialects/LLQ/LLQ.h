@@ -54,7 +54,8 @@ inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
 /// bits by the methods that are to come.
 inline constexpr llvm::StringLiteral kWidthsAttr = "llq.widths";
 /// On a module, to ask those who replace a weight to leave the source with the
-/// layers (llq-keep-originals); on an llq.linear or llq.embedding, that source.
+/// layers (llq-keep-originals), and on each llq.rotate that was there by then;
+/// on an llq.linear or llq.embedding, that source.
 inline constexpr llvm::StringLiteral kKeepOriginalsAttr = "llq.keep_originals";
 inline constexpr llvm::StringLiteral kOriginalAttr = "llq.original";
 /// On a module of a dry run, only to see formats and sizes: layers stand for

@@ -129,7 +129,7 @@ def LLQ_ScaledAttr : LLQ_Attr<"Scaled", "scaled", [TypedAttrInterface]> {
 def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
                                  ["hasIndependentRows",
-                                  "differentiateRows"]>]> {
+                                  "differentiateRows", "encodeRows"]>]> {
   let summary = "Uniform grid of 2 to 8 bits in groups along K";
   let description = [{
     `w[n,k] = scale[n,g] * (code[n,k] - zero[n,g])`, `g = k / group`. `group = 0`
@@ -168,7 +168,7 @@ def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
 def LLQ_PlanesAttr : LLQ_Attr<"Planes", "planes",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
                                  ["hasIndependentRows",
-                                  "differentiateRows"]>]> {
+                                  "differentiateRows", "encodeRows"]>]> {
   let summary = "Sums of bit planes, each with a scale per group";
   let description = [{
     `w[n,k] = offset[n,g] + sum_p scale[n,g,p] * bit[n,p,k]`, `g = k / group`, bits
@@ -234,7 +234,7 @@ def LLQ_CodebookAttr : LLQ_Attr<"Codebook", "codebook",
 def LLQ_MixedAttr : LLQ_Attr<"Mixed", "mixed",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
                                  ["hasIndependentRows", "verifyContents",
-                                  "differentiateRows"]>]> {
+                                  "differentiateRows", "encodeRows"]>]> {
   let summary = "Uniform groups whose bits differ from column group to group";
   let description = [{
     `w[n,k] = scale[n,g] * code[n,k] + offset[n,g]`, `g = k / group`. Codes of group

@@ -71,17 +71,30 @@ def LLQ_WeightFormatInterface : AttrInterface<"WeightFormatInterface"> {
       [{ return $_attr; }]>,
     InterfaceMethod<[{
         Whether its numbers, the components of floating-point type, can be
-        trained while codes stay as they are. If so, adds derivatives to
-        `gradients`, an array as long as the component for each of these
-        components: those that follow from `gradient[rowEnd - rowBegin, k]`, the
-        derivatives of the same function by the weights of rows
-        `[rowBegin, rowEnd)`. Numbers of other rows are left alone.
+        trained. If so, adds derivatives to `gradients`, an array as long as the
+        component for each of these components: those that follow from
+        `gradient[rowEnd - rowBegin, k]`, the derivatives of the same function by
+        the weights of rows `[rowBegin, rowEnd)`. Numbers of other rows are left
+        alone. Codes count as constants; but if `source` is not null, they are
+        those of encodeRows for the weights `source[rowEnd - rowBegin, k]`, and
+        grids of equal steps may take rounding for the identity (straight-through).
       }],
       "bool", "differentiateRows",
       (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
            "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd,
-           "const float *":$gradient,
+           "const float *":$gradient, "const float *":$source,
            "::llvm::ArrayRef<::llvm::MutableArrayRef<float>>":$gradients), "",
+      [{ return false; }]>,
+    InterfaceMethod<[{
+        Whether codes can be chosen for given numbers. If so, writes those of rows
+        `[rowBegin, rowEnd)` to `codes`, an array as long as component 0: what
+        decodes to the nearest of `weights[rowEnd - rowBegin, k]`. Other components
+        are those of `data`.
+      }],
+      "bool", "encodeRows",
+      (ins "::llvm::ArrayRef<::llvm::ArrayRef<char>>":$data, "int64_t":$n,
+           "int64_t":$k, "int64_t":$rowBegin, "int64_t":$rowEnd,
+           "const float *":$weights, "::llvm::MutableArrayRef<char>":$codes), "",
       [{ return false; }]>,
   ];
   let extraClassDeclaration = [{

@@ -98,12 +98,54 @@ void MixedAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
 
 bool MixedAttr::differentiateRows(
     ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
-    int64_t rowEnd, const float *gradient,
+    int64_t rowEnd, const float *gradient, const float *source,
     ArrayRef<MutableArrayRef<float>> gradients) const {
-  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
+  Groups groups(getGroup(), k);
+  auto add = [&](int64_t row, int64_t i, int64_t group, float code) {
+    float g = gradient[i];
+    if (source) {
+      // Inside of the range a weight moves with nothing but its rounding.
+      float steps =
+          (source[i] - loadF16(data[2], group)) / loadF16(data[1], group);
+      int64_t width = data[3][group - row * groups.count()];
+      if (steps >= 0 && steps <= float((1 << width) - 1)) {
+        gradients[1][group] += g * (code - steps);
+        return;
+      }
+    }
+    gradients[1][group] += g * code;
+    gradients[2][group] += g;
+  };
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k) {
     visitRow(*this, data, k, row, [&](int64_t i, int64_t group, float code) {
-      gradients[1][group] += gradient[i] * code;
-      gradients[2][group] += gradient[i];
+      add(row, i, group, code);
     });
+    if (source)
+      source += k;
+  }
+  return true;
+}
+
+bool MixedAttr::encodeRows(ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k,
+                           int64_t rowBegin, int64_t rowEnd,
+                           const float *weights,
+                           MutableArrayRef<char> codes) const {
+  Groups groups(getGroup(), k);
+  int64_t bytes = llvm::divideCeil(getRowBits(), 8);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, weights += k) {
+    std::span<uint8_t> out = getRowBytes(codes, row, bytes);
+    llvm::fill(out, 0);
+    int64_t at = 0; // bit of the stream
+    for (int64_t g = 0; g < groups.count(); ++g) {
+      float scale = loadF16(data[1], row * groups.count() + g);
+      float offset = loadF16(data[2], row * groups.count() + g);
+      float most = float((1 << data[3][g]) - 1);
+      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
+        uint32_t code = getNearestCode((weights[i] - offset) / scale, most);
+        for (int64_t bit = 0; bit < data[3][g]; ++bit, ++at)
+          out[at / 8] |= uint8_t((code >> bit & 1) << (at % 8));
+      }
+    }
+  }
   return true;
 }

@@ -161,11 +161,11 @@ void OutliersAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
 
 bool OutliersAttr::differentiateRows(
     ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
-    int64_t rowEnd, const float *gradient,
+    int64_t rowEnd, const float *gradient, const float *source,
     ArrayRef<MutableArrayRef<float>> gradients) const {
   if (rowBegin == rowEnd)
     return getBaseFormat().differentiateRows({}, n, k, rowBegin, rowEnd,
-                                             nullptr, {});
+                                             nullptr, nullptr, {});
   // Where an outlier is, the base's code does not count.
   std::vector<float> others(gradient, gradient + (rowEnd - rowBegin) * k);
   MutableArrayRef<float> scales = gradients.drop_back().back();
@@ -177,5 +177,5 @@ bool OutliersAttr::differentiateRows(
                 });
   return getBaseFormat().differentiateRows(
       data.drop_back(getNumOwnComponents()), n, k, rowBegin, rowEnd,
-      others.data(), gradients.drop_back(getNumOwnComponents()));
+      others.data(), source, gradients.drop_back(getNumOwnComponents()));
 }

@@ -69,32 +69,45 @@ static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
   return value;
 }
 
-/// Calls `visit(column, group, scale, code - zero)` for the weights of `row`;
-/// groups are counted through all rows.
+/// Calls `visit(group, scale, zero)` for the groups of `row`, which are counted
+/// through all rows.
 template <typename Visit>
-static void visitRow(UniformAttr format, ArrayRef<ArrayRef<char>> data,
-                     int64_t k, int64_t row, Visit visit) {
+static void visitGroups(UniformAttr format, ArrayRef<ArrayRef<char>> data,
+                        int64_t k, int64_t row, Visit visit) {
   int64_t bits = format.getBits(), groups = format.getNumGroups(k);
-  int64_t size = format.getGroupSize(k);
-  std::vector<uint8_t> codes(k), zeros(groups);
-  numerics::unpackCodes(
-      getRowBytes(data[0], row, numerics::packedRowBytes(k, bits)), bits,
-      codes);
+  std::vector<uint8_t> zeros(groups);
   if (format.getZero() == ZeroPoint::Int)
     numerics::unpackCodes(
         getRowBytes(data[2], row, numerics::packedRowBytes(groups, bits)), bits,
         zeros);
   for (int64_t g = 0; g < groups; ++g) {
     int64_t group = row * groups + g;
-    float scale = loadScale(data[1], group, format.getScale());
     float zero = float(1 << (bits - 1));
     if (format.getZero() == ZeroPoint::Int)
       zero = zeros[g];
     else if (format.getZero() == ZeroPoint::Float)
       zero = loadF16(data[2], group);
-    for (int64_t i = g * size, e = std::min(k, i + size); i < e; ++i)
-      visit(i, group, scale, float(codes[i]) - zero);
+    visit(group, loadScale(data[1], group, format.getScale()), zero);
   }
+}
+
+/// Calls `visit(column, group, scale, zero, code - zero)` for the weights of
+/// `row`.
+template <typename Visit>
+static void visitRow(UniformAttr format, ArrayRef<ArrayRef<char>> data,
+                     int64_t k, int64_t row, Visit visit) {
+  int64_t bits = format.getBits(), size = format.getGroupSize(k);
+  int64_t first = row * format.getNumGroups(k);
+  std::vector<uint8_t> codes(k);
+  numerics::unpackCodes(
+      getRowBytes(data[0], row, numerics::packedRowBytes(k, bits)), bits,
+      codes);
+  visitGroups(
+      format, data, k, row, [&](int64_t group, float scale, float zero) {
+        int64_t begin = (group - first) * size;
+        for (int64_t i = begin, e = std::min(k, begin + size); i < e; ++i)
+          visit(i, group, scale, zero, float(codes[i]) - zero);
+      });
 }
 
 void UniformAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
@@ -102,22 +115,55 @@ void UniformAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
                                  float *out) const {
   for (int64_t row = rowBegin; row < rowEnd; ++row, out += k)
     visitRow(*this, data, k, row,
-             [&](int64_t i, int64_t, float scale, float steps) {
+             [&](int64_t i, int64_t, float scale, float, float steps) {
                out[i] = scale * steps;
              });
 }
 
 bool UniformAttr::differentiateRows(
     ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k, int64_t rowBegin,
-    int64_t rowEnd, const float *gradient,
+    int64_t rowEnd, const float *gradient, const float *source,
     ArrayRef<MutableArrayRef<float>> gradients) const {
   bool floatZeros = getZero() == ZeroPoint::Float;
-  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k)
-    visitRow(*this, data, k, row,
-             [&](int64_t i, int64_t group, float scale, float steps) {
-               gradients[1][group] += gradient[i] * steps;
-               if (floatZeros)
-                 gradients[2][group] -= gradient[i] * scale;
-             });
+  float most = float((1 << getBits()) - 1);
+  auto add = [&](int64_t i, int64_t group, float scale, float zero,
+                 float steps) {
+    float g = gradient[i];
+    if (source) {
+      // Inside of the range a weight moves with nothing but its rounding.
+      float exact = source[i] / scale;
+      if (exact + zero >= 0 && exact + zero <= most) {
+        gradients[1][group] += g * (steps - exact);
+        return;
+      }
+    }
+    gradients[1][group] += g * steps;
+    if (floatZeros)
+      gradients[2][group] -= g * scale;
+  };
+  for (int64_t row = rowBegin; row < rowEnd; ++row, gradient += k) {
+    visitRow(*this, data, k, row, add);
+    if (source)
+      source += k;
+  }
+  return true;
+}
+
+bool UniformAttr::encodeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
+                             int64_t k, int64_t rowBegin, int64_t rowEnd,
+                             const float *weights,
+                             MutableArrayRef<char> codes) const {
+  int64_t bytes = numerics::packedRowBytes(k, getBits());
+  float most = float((1 << getBits()) - 1);
+  std::vector<uint8_t> row(k);
+  for (int64_t r = rowBegin; r < rowEnd; ++r, weights += k) {
+    visitGroups(*this, data, k, r, [&](int64_t group, float scale, float zero) {
+      int64_t begin = (group - r * getNumGroups(k)) * getGroupSize(k);
+      for (int64_t i = begin, e = std::min(k, begin + getGroupSize(k)); i < e;
+           ++i)
+        row[i] = getNearestCode(weights[i] / scale + zero, most);
+    });
+    numerics::packCodes(row, getBits(), getRowBytes(codes, r, bytes));
+  }
   return true;
 }

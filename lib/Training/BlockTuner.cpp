@@ -71,6 +71,8 @@ LogicalResult BlockTuner::train(SampleActivations &inputs,
   int64_t perEpoch = llvm::divideCeil(samples, options.batch);
   int64_t steps = options.epochs * perEpoch;
   std::vector<float> gradient;
+  // Codes may have changed.
+  decode();
   for (int64_t step = 0; step < steps; ++step) {
     for (TrainedWeight &weight : weights)
       tape->getWeight(weight.getValue()).clearGradient();

@@ -14,10 +14,16 @@ using namespace mlir;
 using namespace llq;
 using namespace llq::training;
 
+bool training::isOfMethod(RotateOp rotate) {
+  return !rotate->hasAttr(kKeepOriginalsAttr);
+}
+
 /// What a method has put in front of a layer is no part of the model.
 static Value skipBasis(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<PermuteChannelsOp, RotateOp, QuantizeActivationOp>(op))
+    auto rotate = dyn_cast<RotateOp>(op);
+    if (!(rotate && isOfMethod(rotate)) &&
+        !isa<PermuteChannelsOp, QuantizeActivationOp>(op))
       break;
     value = op->getOperand(0);
   }
@@ -75,7 +81,7 @@ void training::restoreOriginals(func::FuncOp forward) {
     Value result = layer.getResult();
     if (result.hasOneUse())
       if (auto rotate = dyn_cast<RotateOp>(*result.user_begin()))
-        if (rotate.getTransposed())
+        if (rotate.getTransposed() && isOfMethod(rotate))
           rotate.getResult().replaceAllUsesWith(result);
   }
 }

@@ -17,7 +17,11 @@ struct KeepOriginalsPass : impl::KeepOriginalsPassBase<KeepOriginalsPass> {
   using Base::Base;
 
   void runOnOperation() override {
-    getOperation()->setAttr(kKeepOriginalsAttr, UnitAttr::get(&getContext()));
+    auto mark = UnitAttr::get(&getContext());
+    getOperation()->setAttr(kKeepOriginalsAttr, mark);
+    // What sources are to be read with.
+    getOperation().walk(
+        [&](RotateOp rotate) { rotate->setAttr(kKeepOriginalsAttr, mark); });
   }
 };
 } // namespace

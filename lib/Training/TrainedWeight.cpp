@@ -26,7 +26,14 @@ bool TrainedWeight::canTrain(QuantizedWeightOp weight) {
   auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
   return format &&
          format.differentiateRows({}, type.getRows(), type.getColumns(), 0, 0,
-                                  nullptr, {});
+                                  nullptr, nullptr, {});
+}
+
+bool TrainedWeight::canEncode(QuantizedWeightOp weight) {
+  QuantizedType type = weight.getResult().getType();
+  auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
+  return format && format.encodeRows({}, type.getRows(), type.getColumns(), 0,
+                                     0, nullptr, {});
 }
 
 static std::vector<float> readNumbers(ArrayRef<char> bytes, bool isF16) {
@@ -89,53 +96,87 @@ llvm::Expected<TrainedWeight> TrainedWeight::create(QuantizedWeightOp weight,
   return result;
 }
 
-void TrainedWeight::decode(MutableArrayRef<float> matrix,
-                           ThreadPool &pool) const {
+SmallVector<ArrayRef<char>> TrainedWeight::getData() const {
   SmallVector<ArrayRef<char>> data = source;
   for (const Numbers &each : numbers)
     data[each.component] = each.stored;
+  if (!codes.empty())
+    data[0] = codes;
+  return data;
+}
+
+template <typename Rows>
+void TrainedWeight::forRows(ThreadPool &pool, Rows rows) const {
+  pool.parallelFor(0, type.getRows(), kRows, rows);
+}
+
+void TrainedWeight::decode(MutableArrayRef<float> matrix,
+                           ThreadPool &pool) const {
+  SmallVector<ArrayRef<char>> data = getData();
   int64_t rows = type.getRows(), columns = type.getColumns();
-  pool.parallelFor(0, rows, kRows, [&](int64_t begin, int64_t end) {
+  forRows(pool, [&](int64_t begin, int64_t end) {
     format.dequantizeRows(data, rows, columns, begin, end,
                           matrix.data() + begin * columns);
   });
 }
 
+void TrainedWeight::follow(std::vector<float> weights, ThreadPool &pool) {
+  followed = std::move(weights);
+  codes.resize(source[0].size());
+  encode(pool);
+}
+
+void TrainedWeight::encode(ThreadPool &pool) {
+  SmallVector<ArrayRef<char>> data = getData();
+  int64_t rows = type.getRows(), columns = type.getColumns();
+  forRows(pool, [&](int64_t begin, int64_t end) {
+    format.encodeRows(data, rows, columns, begin, end,
+                      followed.data() + begin * columns, codes);
+  });
+}
+
 void TrainedWeight::step(float rate, ArrayRef<float> gradient,
                          ThreadPool &pool) {
-  SmallVector<ArrayRef<char>> data = source;
+  SmallVector<ArrayRef<char>> data = getData();
   SmallVector<std::vector<float>, 2> sums;
   SmallVector<MutableArrayRef<float>> gradients(components.size());
-  for (const Numbers &each : numbers) {
-    data[each.component] = each.stored;
+  for (const Numbers &each : numbers)
     sums.emplace_back(each.values.size());
-  }
   for (auto [each, sum] : llvm::zip_equal(numbers, sums))
     gradients[each.component] = sum;
   int64_t rows = type.getRows(), columns = type.getColumns();
-  pool.parallelFor(0, rows, kRows, [&](int64_t begin, int64_t end) {
-    format.differentiateRows(data, rows, columns, begin, end,
-                             gradient.data() + begin * columns, gradients);
+  forRows(pool, [&](int64_t begin, int64_t end) {
+    int64_t at = begin * columns;
+    format.differentiateRows(
+        data, rows, columns, begin, end, gradient.data() + at,
+        followed.empty() ? nullptr : followed.data() + at, gradients);
   });
   for (auto [each, sum] : llvm::zip_equal(numbers, sums)) {
     each.adam.step(rate, sum, each.values);
     writeNumbers(each.values, each.isF16, each.stored);
   }
+  if (!followed.empty())
+    encode(pool);
 }
 
 void TrainedWeight::restore() {
   for (Numbers &each : numbers)
     each.stored = each.before;
+  followed.clear();
+  codes.clear();
 }
 
 llvm::Expected<DictionaryAttr> TrainedWeight::store(StringRef name) {
   NamedAttrList entries(op.getComponents());
-  for (const Numbers &each : numbers) {
-    auto blob = allocateBlob(each.stored.size());
+  SmallVector<ArrayRef<char>> data = getData();
+  for (auto [index, component] : llvm::enumerate(components)) {
+    ArrayRef<char> bytes = data[index];
+    if (bytes.data() == source[index].data())
+      continue;
+    auto blob = allocateBlob(bytes.size());
     if (!blob)
       return blob.takeError();
-    llvm::copy(each.stored, blob->getMutableData().begin());
-    const WeightComponent &component = components[each.component];
+    llvm::copy(bytes, blob->getMutableData().begin());
     entries.set(component.name,
                 DenseResourceElementsAttr::get(
                     component.type, (name + "." + component.name).str(),

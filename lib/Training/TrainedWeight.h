@@ -17,17 +17,24 @@
 namespace llq::training {
 
 /// The numbers of a quantized weight, its components of floating-point type,
-/// under training; codes stay. Numbers move in f32, and the matrix is always
-/// that of the numbers as they are stored.
+/// under training. Codes stay, or are those nearest to a source for the numbers
+/// of the time. Numbers move in f32, and the matrix is always that of the
+/// numbers as they are stored.
 class TrainedWeight {
 public:
   /// Whether the format of `weight` has numbers that can be trained.
   static bool canTrain(QuantizedWeightOp weight);
+  /// Whether codes can follow a source.
+  static bool canEncode(QuantizedWeightOp weight);
 
   static llvm::Expected<TrainedWeight> create(QuantizedWeightOp weight,
                                               WeightReader &reader);
 
+  QuantizedWeightOp getOp() const { return op; }
   mlir::Value getValue() { return op.getResult(); }
+
+  /// From now on codes are those nearest to `weights`[rows, columns].
+  void follow(std::vector<float> weights, ThreadPool &pool);
 
   /// The matrix with the numbers as they are by now.
   void decode(llvm::MutableArrayRef<float> matrix, ThreadPool &pool) const;
@@ -36,11 +43,11 @@ public:
   /// relative to the root mean square of a component's row.
   void step(float rate, llvm::ArrayRef<float> gradient, ThreadPool &pool);
 
-  /// The numbers as they were.
+  /// Numbers and codes as they were.
   void restore();
 
-  /// Components like those of the op with the trained numbers, which are new
-  /// resources `<name>.<component>`.
+  /// Components like those of the op with the trained numbers, and codes if
+  /// they have changed, which are new resources `<name>.<component>`.
   llvm::Expected<mlir::DictionaryAttr> store(llvm::StringRef name);
 
 private:
@@ -57,6 +64,12 @@ private:
       : op(op), type(op.getResult().getType()),
         format(llvm::cast<WeightFormatInterface>(type.getFormat())) {}
 
+  /// The bytes of all components as they are by now.
+  llvm::SmallVector<llvm::ArrayRef<char>> getData() const;
+  /// Calls rows(begin, end) for parts of all rows.
+  template <typename Rows> void forRows(ThreadPool &pool, Rows rows) const;
+  void encode(ThreadPool &pool);
+
   QuantizedWeightOp op;
   QuantizedType type;
   WeightFormatInterface format;
@@ -64,6 +77,9 @@ private:
   /// The bytes of the op.
   llvm::SmallVector<llvm::ArrayRef<char>> source;
   llvm::SmallVector<Numbers, 2> numbers;
+  /// What codes follow, and these; empty if they stay.
+  std::vector<float> followed;
+  std::vector<char> codes;
 };
 
 } // namespace llq::training

@@ -17,8 +17,8 @@ static int64_t getColumns(Value activation) {
   return type && type.getRank() == 2 ? type.getDimSize(1) : 0;
 }
 
-/// Of a block: its weights and their gradients, and for each token of a sample
-/// all that is computed, with gradients.
+/// Of a block: its weights, their gradients and what codes may follow, and for
+/// each token of a sample all that is computed, with gradients.
 static int64_t getBlockBytes(const DecoderBlock &block, int64_t longest) {
   int64_t weights = 0, columns = getColumns(block.input);
   for (LinearOp layer : block.layers)
@@ -28,7 +28,7 @@ static int64_t getBlockBytes(const DecoderBlock &block, int64_t longest) {
     if (!isa<WeightOp, QuantizedWeightOp>(op))
       for (Value result : op->getResults())
         columns += getColumns(result);
-  return 2 * (weights + columns * longest) * int64_t(sizeof(float));
+  return (3 * weights + 2 * columns * longest) * int64_t(sizeof(float));
 }
 
 CalibrationBytes llq::getTuneBytes(func::FuncOp forward, int64_t tokens,

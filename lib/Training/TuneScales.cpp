@@ -9,9 +9,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockTuner.h"
+#include "LayerBasis.h"
 
 #include "llq/Calibration/Calibrator.h"
-#include "llq/Numerics/Incoherence.h"
 #include "llq/Numerics/Statistics.h"
 #include "llq/Support/ContentStore.h"
 #include "llq/Support/Globs.h"
@@ -37,6 +37,7 @@ constexpr StringLiteral kPassName = "llq-tune-scales";
 
 struct ScaleOptions {
   TuneOptions tune;
+  TunedCodes codes;
   CalibrationInputs inputs;
   SmallVector<std::string> only, except;
   std::string text; ///< of all, as in a pipeline
@@ -75,6 +76,10 @@ private:
   FailureOr<TunedBlock> train(BlockTuner &tuner,
                               MutableArrayRef<LinearOp> layers);
   LogicalResult replace(LinearOp layer, DictionaryAttr components, double gain);
+  LogicalResult follow(TrainedWeight &weight, LinearOp layer);
+  /// The values of the weight of `layer` or its original.
+  template <typename Weight>
+  FailureOr<std::vector<float>> readWeight(LinearOp layer, Weight weight);
   FailureOr<numerics::ErrorStatistics> getError(LinearOp layer);
   void dropOriginals();
 
@@ -278,10 +283,45 @@ static std::optional<TunedBlock> load(DictionaryAttr stored,
 // Training
 //===----------------------------------------------------------------------===//
 
+template <typename Weight>
+FailureOr<std::vector<float>> ScaleTuner::readWeight(LinearOp layer,
+                                                     Weight weight) {
+  auto type = cast<QuantizedType>(layer.getWeight().getType());
+  std::vector<float> values(type.getRows() * type.getColumns());
+  if (llvm::Error error = reader.readRows(weight, 0, type.getRows(), values))
+    return layer.emitLayerError() << llvm::toString(std::move(error));
+  return values;
+}
+
+/// Lets codes follow the original weights from now on.
+LogicalResult ScaleTuner::follow(TrainedWeight &weight, LinearOp layer) {
+  if (!TrainedWeight::canEncode(weight.getOp())) {
+    remark::missed(layer.getLoc(),
+                   remark::RemarkOpts::name("CodesStay").category(kPassName))
+        << remark::metric("Layer", layer.getName())
+        << remark::reason("its format cannot choose codes for given scales");
+    return success();
+  }
+  auto original =
+      readWeight(layer, layer->getAttrOfType<TypedAttr>(kOriginalAttr));
+  auto basis = LayerBasis::get(layer, reader);
+  if (failed(original) || failed(basis))
+    return failure();
+  basis->enter(*original, pool);
+  weight.follow(std::move(*original), pool);
+  return success();
+}
+
 FailureOr<TunedBlock> ScaleTuner::train(BlockTuner &tuner,
                                         MutableArrayRef<LinearOp> layers) {
   FailureOr<double> before = tuner.getLoss(*inputs, *targets);
-  if (failed(before) || failed(tuner.train(*inputs, *targets, options.tune)))
+  if (failed(before))
+    return failure();
+  if (options.codes == TunedCodes::Nearest)
+    for (auto [layer, weight] : llvm::zip_equal(layers, tuner.getWeights()))
+      if (failed(follow(weight, layer)))
+        return failure();
+  if (failed(tuner.train(*inputs, *targets, options.tune)))
     return failure();
   FailureOr<double> after = tuner.getLoss(*inputs, *targets);
   if (failed(after))
@@ -320,44 +360,15 @@ FailureOr<TunedBlock> ScaleTuner::tune(const DecoderBlock &block,
 
 /// The error of a layer's weight against its original, in the basis of that.
 FailureOr<numerics::ErrorStatistics> ScaleTuner::getError(LinearOp layer) {
-  auto original = layer->getAttrOfType<TypedAttr>(kOriginalAttr);
-  auto type = cast<RankedTensorType>(original.getType());
-  int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
-  std::vector<float> source(rows * columns), values(source.size());
-  llvm::Error error = reader.readRows(original, 0, rows, source);
-  if (!error)
-    error = reader.readRows(layer.getWeight(), 0, rows, values);
-  numerics::IncoherentBasis basis;
-  std::unique_ptr<numerics::Rotation> input, output;
-  std::vector<float> scales;
-  Value x = layer.getInput();
-  if (auto permute = x.getDefiningOp<PermuteChannelsOp>()) {
-    auto order = permute.getOrder().getValues<int32_t>();
-    std::vector<float> stored(columns);
-    for (auto row = values.begin(); row != values.end(); row += columns) {
-      std::copy_n(row, columns, stored.begin());
-      for (auto [from, to] : llvm::zip_equal(stored, order))
-        row[to] = from;
-    }
-    x = permute.getInput();
-  }
-  if (auto rotate = x.getDefiningOp<RotateOp>()) {
-    input = rotate.getRotation().getMatrix();
-    if (auto scale = rotate.getScale()) {
-      scales.resize(columns);
-      if (!error)
-        error = reader.readRows(scale, 0, columns, scales);
-    }
-  }
-  if (layer.getResult().hasOneUse())
-    if (auto rotate = dyn_cast<RotateOp>(*layer.getResult().user_begin()))
-      output = rotate.getRotation().getMatrix();
-  if (error)
-    return layer.emitLayerError() << llvm::toString(std::move(error));
-  basis = {scales, input.get(), output.get()};
-  basis.leaveWeights(values.data(), rows, columns, pool);
+  auto original =
+      readWeight(layer, layer->getAttrOfType<TypedAttr>(kOriginalAttr));
+  auto values = readWeight(layer, layer.getWeight());
+  auto basis = LayerBasis::get(layer, reader);
+  if (failed(original) || failed(values) || failed(basis))
+    return failure();
+  basis->leave(*values, pool);
   numerics::ErrorStatistics statistics;
-  statistics.add(source, values);
+  statistics.add(*original, *values);
   return statistics;
 }
 
@@ -423,8 +434,10 @@ LogicalResult ScaleTuner::tuneBlock(size_t index) {
 }
 
 void ScaleTuner::dropOriginals() {
-  module.walk([&](Operation *op) { references.removeAttr(op, kOriginalAttr); });
-  module->removeAttr(kKeepOriginalsAttr);
+  module.walk([&](Operation *op) {
+    references.removeAttr(op, kOriginalAttr);
+    op->removeAttr(kKeepOriginalsAttr);
+  });
 }
 
 LogicalResult ScaleTuner::run() {
@@ -476,6 +489,7 @@ struct TuneScalesPass : impl::TuneScalesPassBase<TuneScalesPass> {
       return signalPassFailure();
     }
     ScaleOptions options{{epochs, batch, float(double(learningRate))},
+                         codes,
                          inputs,
                          {only.begin(), only.end()},
                          {except.begin(), except.end()},

@@ -422,6 +422,10 @@ struct RotatePass : impl::RotatePassBase<RotatePass> {
       return emitError(module.getLoc(),
                        "llq-rotate: residual, values and down are all false, "
                        "one of them has to be true");
+    if (module->hasAttr(kKeepOriginalsAttr))
+      return emitError(module.getLoc(),
+                       "llq-rotate: goes in front of llq-keep-originals, which "
+                       "has kept weights that are not rotated");
     FailureOr<func::FuncOp> forward = getForward(module);
     if (failed(forward))
       return failure();

@@ -9,6 +9,10 @@
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.2 inputs=original' | FileCheck %s
 // A step too far is not taken.
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.6' | FileCheck %s --check-prefix=FAR
+// With codes that follow: 1 and 0.6 on the grid -2, -1, 0, 1 are 1 and 1 steps
+// of 1, inside, where only rounding errors count: 0 for 1, and 1 - 0.6 for 0.6,
+// with twice 1 - 0.6 as its gradient. Steps of 0.8 then, of which 1 is clipped.
+// RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0' --llq-tune-scales='epochs=1 learning-rate=0.2 codes=nearest' | FileCheck %s
 // Sources stay with the layers as long as somebody may want them.
 // RUN: llq-opt %s --llq-keep-originals --llq-quantize-rtn='bits=2 scheme=signed group-size=0 embedding-bits=8' | FileCheck %s --check-prefix=KEPT
 
@@ -17,7 +21,7 @@
 // CHECK-NOT: llq.original
 // CHECK-SAME: relative_error = 0.154
 // CHECK-NOT: scale_min
-// CHECK-SAME: tune = "batch=4 epochs=1
+// CHECK-SAME: tune = "batch=4 codes={{fixed|nearest}} epochs=1
 // CHECK-SAME: tune_gain = 0.49
 // CHECK: up_proj.scales{{.*}}: "0x10000000663A003C"
 

@@ -9,6 +9,12 @@ module {
 
 // -----
 
+// expected-error@+1 {{llq-rotate: goes in front of llq-keep-originals, which has kept weights that are not rotated}}
+module attributes {llq.keep_originals} {
+}
+
+// -----
+
 // expected-error@+1 {{llq-rotate: found no llq.linear, the normal form of a model is needed}}
 module {
   func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {

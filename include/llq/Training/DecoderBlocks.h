@@ -25,6 +25,10 @@ struct DecoderBlock {
 /// output of one is the input of the next.
 llvm::SmallVector<DecoderBlock> getDecoderBlocks(mlir::func::FuncOp forward);
 
+/// Whether `rotate` belongs to the quantized form of a layer and not to the
+/// model as llq-keep-originals has found it.
+bool isOfMethod(RotateOp rotate);
+
 /// Puts the originals that layers and the embedding carry (llq-keep-originals)
 /// in place of their weights, and takes away what permutes, rotates and
 /// quantizes the activations of these layers. Originals stay attached.

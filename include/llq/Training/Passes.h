@@ -16,6 +16,12 @@
 
 namespace llq {
 
+/// What becomes of codes while the numbers of their formats are trained.
+enum class TunedCodes {
+  Fixed,   ///< they stay
+  Nearest, ///< always those nearest to the original weights
+};
+
 #define GEN_PASS_DECL
 #include "llq/Training/Passes.h.inc"
 

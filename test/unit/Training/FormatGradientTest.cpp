@@ -103,7 +103,7 @@ protected:
       places[index] = found[index];
     }
     ASSERT_TRUE(format.differentiateRows(views(), kRows, columns, 1, kRows,
-                                         gradient.data(), places));
+                                         gradient.data(), nullptr, places));
     for (auto [index, component] : llvm::enumerate(components)) {
       Type type = component.type.getElementType();
       for (size_t i = 0; i < found[index].size(); ++i) {
@@ -123,6 +123,44 @@ protected:
   void fillAndCheck(Attribute format) {
     fill(cast<WeightFormatInterface>(format));
     check(cast<WeightFormatInterface>(format));
+  }
+
+  std::vector<float> decode(WeightFormatInterface format) {
+    std::vector<float> w(kRows * columns);
+    format.dequantizeRows(views(), kRows, columns, 0, kRows, w.data());
+    return w;
+  }
+
+  /// No other codes come nearer to weights than those chosen, all rows but the
+  /// first, whose codes stay.
+  void checkCodes(WeightFormatInterface format) {
+    ASSERT_TRUE(format.encodeRows({}, kRows, columns, 0, 0, nullptr, {}));
+    std::vector<float> wanted(kRows * columns);
+    for (float &w : wanted)
+      w = float(int(generator() % 2049) - 1024) / 256;
+    std::vector<float> first = decode(format);
+    std::vector<char> codes = data[0];
+    ASSERT_TRUE(format.encodeRows(views(), kRows, columns, 1, kRows,
+                                  wanted.data() + columns, codes));
+    data[0] = codes;
+    std::vector<float> found = decode(format);
+    EXPECT_TRUE(
+        std::equal(first.begin(), first.begin() + columns, found.begin()));
+    for (int trial = 0; trial < 64; ++trial) {
+      for (char &byte : data[0])
+        byte = char(generator());
+      std::vector<float> other = decode(format);
+      for (size_t i = columns; i < other.size(); ++i)
+        EXPECT_LE(std::fabs(found[i] - wanted[i]),
+                  std::fabs(other[i] - wanted[i]) + 1e-6)
+            << i;
+    }
+    data[0] = codes;
+  }
+
+  void fillAndCheckCodes(Attribute format) {
+    fill(cast<WeightFormatInterface>(format));
+    checkCodes(cast<WeightFormatInterface>(format));
   }
 
   int64_t columns = 21;
@@ -187,4 +225,51 @@ TEST_F(FormatGradientTest, Outliers) {
   put("outliers", sparse.codes);
   put("starts", sparse.starts);
   check(format);
+}
+
+TEST_F(FormatGradientTest, NearestCodes) {
+  for (ZeroPoint zero : {ZeroPoint::None, ZeroPoint::Int, ZeroPoint::Float})
+    fillAndCheckCodes(UniformAttr::get(&context, 3, 8, zero, ScaleType::F16));
+  fillAndCheckCodes(PlanesAttr::get(&context, 2, 8, false));
+  fillAndCheckCodes(PlanesAttr::get(&context, 3, 0, true));
+  auto mixed = MixedAttr::get(&context, {1, 2, 3}, 8 + 24 + 10, 8);
+  fill(mixed);
+  data[3] = {1, 3, 2};
+  checkCodes(mixed);
+  // A scale of 0 leaves no choice.
+  fill(mixed);
+  data[3] = {1, 3, 2};
+  std::fill(data[1].begin(), data[1].end(), 0);
+  checkCodes(mixed);
+  EXPECT_FALSE(
+      E8PAttr::get(&context, 2).encodeRows({}, kRows, 64, 0, 0, nullptr, {}));
+}
+
+// 2 bits, scale 0.5: the grid is -1, -0.5, 0, 0.5. The weight 0.2 is 0.4 steps
+// and becomes 0, -2 is clipped to -1; the gradients 3 and 5 by these weights
+// are 3 (0 - 0.4) + 5 (-2) by the scale.
+TEST_F(FormatGradientTest, StraightThrough) {
+  float w[] = {0.2f, -2}, gradient[] = {3, 5}, byScale = 0, byOffset = 0;
+  auto uniform =
+      UniformAttr::get(&context, 2, 0, ZeroPoint::None, ScaleType::F16);
+  std::vector<char> codes(1), scales(2), offsets(2), bits{2};
+  set(Float16Type::get(&context), scales, 0, 0.5f);
+  ASSERT_TRUE(uniform.encodeRows({codes, scales}, 1, 2, 0, 1, w, codes));
+  EXPECT_EQ(codes[0], 2);
+  uniform.differentiateRows({codes, scales}, 1, 2, 0, 1, gradient, w,
+                            {{}, byScale});
+  EXPECT_FLOAT_EQ(byScale, -11.2f);
+
+  // The same grid from its low end: 3 (2 - 2.4) + 5 * 0, and what is clipped
+  // moves with the offset.
+  auto mixed = MixedAttr::get(&context, {2}, 4, 0);
+  set(Float16Type::get(&context), offsets, 0, -1);
+  SmallVector<ArrayRef<char>> views{codes, scales, offsets, bits};
+  ASSERT_TRUE(mixed.encodeRows(views, 1, 2, 0, 1, w, codes));
+  EXPECT_EQ(codes[0], 2);
+  byScale = 0;
+  mixed.differentiateRows(views, 1, 2, 0, 1, gradient, w,
+                          {{}, byScale, byOffset, {}});
+  EXPECT_FLOAT_EQ(byScale, -1.2f);
+  EXPECT_FLOAT_EQ(byOffset, 5);
 }
