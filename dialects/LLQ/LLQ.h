@@ -63,6 +63,9 @@ inline constexpr llvm::StringLiteral kOriginalAttr = "llq.original";
 /// blobs are those of another module. On such a layer the larger one's rows, i64,
 /// or the rotation of its result.
 inline constexpr llvm::StringLiteral kSketchAttr = "llq.sketch";
+/// On such a module, by passes that would otherwise have run the model on
+/// calibration samples.
+inline constexpr llvm::StringLiteral kSketchSamplesAttr = "llq.sketch_samples";
 /// Name of the function that takes token ids and past length to logits.
 inline constexpr llvm::StringLiteral kForwardName = "forward";
 /// Names of layers: that of the linear layer which makes the logits, and what

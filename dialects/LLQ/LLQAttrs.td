@@ -168,7 +168,7 @@ def LLQ_UniformAttr : LLQ_Attr<"Uniform", "uniform",
 def LLQ_PlanesAttr : LLQ_Attr<"Planes", "planes",
     [DeclareAttrInterfaceMethods<LLQ_WeightFormatInterface,
                                  ["hasIndependentRows",
-                                  "differentiateRows", "encodeRows"]>]> {
+                                  "differentiateRows"]>]> {
   let summary = "Sums of bit planes, each with a scale per group";
   let description = [{
     `w[n,k] = offset[n,g] + sum_p scale[n,g,p] * bit[n,p,k]`, `g = k / group`, bits

@@ -84,34 +84,3 @@ bool PlanesAttr::differentiateRows(
     }
   return true;
 }
-
-bool PlanesAttr::encodeRows(ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k,
-                            int64_t rowBegin, int64_t rowEnd,
-                            const float *weights,
-                            MutableArrayRef<char> codes) const {
-  Groups groups(getGroup(), k);
-  int64_t count = getCount(), bytes = llvm::divideCeil(k, 8);
-  std::vector<float> levels(size_t(1) << count);
-  for (int64_t row = rowBegin; row < rowEnd; ++row, weights += k) {
-    std::span<uint8_t> out = getRowBytes(codes, row, count * bytes);
-    llvm::fill(out, 0);
-    for (int64_t g = 0; g < groups.count(); ++g) {
-      int64_t at = row * groups.count() + g;
-      for (auto [code, level] : llvm::enumerate(levels)) {
-        level = getOffset() ? loadF16(data[2], at) : 0.0f;
-        for (int64_t p = 0; p < count; ++p)
-          if (code >> p & 1)
-            level += loadF16(data[1], at * count + p);
-      }
-      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
-        auto nearest = llvm::min_element(levels, [&](float a, float b) {
-          return std::fabs(a - weights[i]) < std::fabs(b - weights[i]);
-        });
-        int64_t code = nearest - levels.begin();
-        for (int64_t p = 0; p < count; ++p)
-          out[p * bytes + i / 8] |= uint8_t((code >> p & 1) << (i % 8));
-      }
-    }
-  }
-  return true;
-}

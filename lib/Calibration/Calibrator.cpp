@@ -440,17 +440,32 @@ static int64_t getActivationBytes(ArrayRef<Site> sites, int64_t tokens) {
   return most;
 }
 
-/// The largest of what statistics of a site, a factor of its second moment, and
-/// its layers in f32 take.
+/// Of a second moment: a sum in f64 and a product in f32, then the mean and two
+/// factors of it.
+static int64_t getMomentBytes(int64_t columns) {
+  return 12 * columns * columns;
+}
+
+/// A layer in f32, before and after.
+static int64_t getWeightBytes(LinearOp layer) {
+  return getColumns(layer.getResult()) * getColumns(layer.getInput()) * 2 *
+         int64_t(sizeof(float));
+}
+
+int64_t llq::getLayerBytes(LinearOp layer) {
+  return getMomentBytes(getColumns(layer.getInput())) + getWeightBytes(layer);
+}
+
+/// The largest of what statistics of a site in a decoder block, a factor of its
+/// second moment, and its layers in f32 take.
 static int64_t getSiteBytes(ArrayRef<Site> sites) {
   int64_t most = 0;
   for (const Site &site : sites) {
-    // A sum in f64, a product and the mean in f32; then two factors.
-    int64_t columns = getColumns(site.input);
-    int64_t bytes = columns * columns * 20;
+    if (getBlockName(site).empty())
+      continue;
+    int64_t bytes = getMomentBytes(getColumns(site.input));
     for (LinearOp layer : site.layers)
-      bytes +=
-          getColumns(layer.getResult()) * columns * 2 * int64_t(sizeof(float));
+      bytes += getWeightBytes(layer);
     most = std::max(most, bytes);
   }
   return most;

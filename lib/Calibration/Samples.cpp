@@ -336,6 +336,10 @@ FailureOr<Samples> llq::getSamples(ModuleOp module) {
   return samples;
 }
 
+void llq::noteSamplesOfSketch(ModuleOp module) {
+  module->setAttr(kSketchSamplesAttr, UnitAttr::get(module.getContext()));
+}
+
 StringRef llq::getCalibrationProtocol(ModuleOp module) {
   return getEntry(module, "protocol");
 }

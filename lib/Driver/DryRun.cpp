@@ -62,6 +62,8 @@ public:
   /// The memory of all weights that would be made or are inside the input.
   uint64_t getHeldBytes();
   uint64_t getLargestLayer() const { return largestLayer; }
+  /// Whether the chain that quantized would have read calibration samples.
+  bool needsSamples() const { return samples; }
 
 private:
   void collectLayers();
@@ -75,6 +77,7 @@ private:
   ModuleOp module;
   SmallVector<Layer> layers;
   uint64_t largestLayer = 0;
+  bool samples = false;
 };
 
 } // namespace
@@ -280,6 +283,7 @@ LogicalResult DryRun::quantize(StringRef chain) {
   if (failed(sketch) ||
       failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
     return failure();
+  samples = (**sketch)->hasAttr(kSketchSamplesAttr);
   return replaceWeights(**sketch);
 }
 
@@ -362,6 +366,17 @@ static CalibrationBytes getLargest(const CalibrationBytes &a,
   return {std::max(a.memory, b.memory), std::max(a.file, b.file)};
 }
 
+/// The head, if it is quantized.
+static LinearOp getQuantizedHead(ModuleOp module) {
+  LinearOp head;
+  module.walk([&](LinearOp layer) {
+    if (layer.getName() == kHeadName &&
+        isa<QuantizedType>(layer.getWeight().getType()))
+      head = layer;
+  });
+  return head;
+}
+
 llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
                                              const CompileOptions &options) {
   std::string chain;
@@ -409,8 +424,13 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
                       : 0;
   if (failed(dryRun.quantize(methods)))
     return reported();
-  plan.peakBytes = kept + dryRun.getHeldBytes() + dryRun.getLargestLayer() +
-                   kBaseBytes + calibration.memory;
+  if (!dryRun.needsSamples())
+    calibration = {};
+  else if (LinearOp head = getQuantizedHead(module))
+    calibration.memory = std::max(calibration.memory, getLayerBytes(head));
+  plan.peakBytes =
+      kept + dryRun.getHeldBytes() + kBaseBytes +
+      std::max<uint64_t>(dryRun.getLargestLayer(), calibration.memory);
   plan.fileBytes = calibration.file;
   if (failed(run(module, *pipeline)))
     return reported();

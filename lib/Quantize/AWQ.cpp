@@ -609,10 +609,12 @@ struct QuantizeAWQPass : impl::QuantizeAWQPassBase<QuantizeAWQPass> {
                        "llq-quantize-awq: rounding=none rounds neither the "
                        "embedding nor the head, give embedding-bits and "
                        "head-bits to the method that follows");
-    if (module->hasAttr(kSketchAttr))
+    if (module->hasAttr(kSketchAttr)) {
+      noteSamplesOfSketch(module);
       return after == AWQRounding::None
                  ? success()
                  : quantizeLayers(module, *weights, roundToNearest);
+    }
     FailureOr<func::FuncOp> forward = getForward(module);
     if (failed(forward))
       return failure();

@@ -168,9 +168,11 @@ QuantizeActivationsPass::chooseFormats(ArrayRef<LinearOp> layers) {
   bool sketch = getOperation()->hasAttr(kSketchAttr);
   if (per == ActivationScale::Token || sketch) {
     Attribute format = DynamicAttr::get(&getContext(), width, /*group=*/0);
-    if (per == ActivationScale::Tensor)
+    if (per == ActivationScale::Tensor) {
       format = StaticAttr::get(&getContext(), width,
                                Builder(&getContext()).getF32FloatAttr(1));
+      noteSamplesOfSketch(getOperation());
+    }
     for (LinearOp layer : layers)
       formats[layer.getInput()] = format;
     return success();

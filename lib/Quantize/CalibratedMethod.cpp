@@ -198,8 +198,10 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
 }
 
 LogicalResult CalibratedQuantizer::run() {
-  if (module->hasAttr(kSketchAttr))
+  if (module->hasAttr(kSketchAttr)) {
+    noteSamplesOfSketch(module);
     return quantizeLayers(module, options, quantize);
+  }
   FailureOr<func::FuncOp> forward = getForward(module);
   if (failed(forward))
     return failure();

@@ -481,7 +481,7 @@ struct TuneScalesPass : impl::TuneScalesPassBase<TuneScalesPass> {
     ModuleOp module = getOperation();
     // A dry run has no inputs, and sizes stay what they are.
     if (module->hasAttr(kSketchAttr))
-      return;
+      return noteSamplesOfSketch(module);
     if (!(learningRate > 0 && learningRate <= 1)) {
       double found = learningRate;
       emitError(module.getLoc(), kPassName)

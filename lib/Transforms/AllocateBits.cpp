@@ -306,7 +306,7 @@ struct AllocateBitsPass : impl::AllocateBitsPassBase<AllocateBitsPass> {
     ModuleOp module = getOperation();
     // A dry run has no inputs: layers keep the bits of the method's options.
     if (module->hasAttr(kSketchAttr))
-      return;
+      return noteSamplesOfSketch(module);
     AllocationOptions options{bitsPerWeight,
                               bytes,
                               groupSize,

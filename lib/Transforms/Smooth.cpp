@@ -249,7 +249,7 @@ struct SmoothPass : impl::SmoothPassBase<SmoothPass> {
     ModuleOp module = getOperation();
     // A dry run looks at formats, which stay.
     if (module->hasAttr(kSketchAttr))
-      return;
+      return noteSamplesOfSketch(module);
     FailureOr<func::FuncOp> forward = getForward(module);
     if (failed(forward))
       return signalPassFailure();

@@ -162,10 +162,14 @@ struct CalibrationBytes {
   int64_t file = 0;
 };
 
-/// For `tokens` tokens in samples of at most `longest`.
+/// For `tokens` tokens in samples of at most `longest`, and layers of decoder
+/// blocks, of which those of one site are at hand at a time.
 CalibrationBytes getCalibrationBytes(mlir::func::FuncOp forward, int64_t tokens,
                                      int64_t longest,
                                      const CalibratorOptions &options = {});
+
+/// For quantizing `layer` alone.
+int64_t getLayerBytes(LinearOp layer);
 
 } // namespace llq
 

@@ -62,6 +62,9 @@ struct Samples {
 /// is not there or damaged.
 mlir::FailureOr<Samples> getSamples(mlir::ModuleOp module);
 
+/// Says on the module of a dry run that samples would have been read.
+void noteSamplesOfSketch(mlir::ModuleOp module);
+
 /// The text of the protocol in `llq.calibration` as JSON, or empty.
 llvm::StringRef getCalibrationProtocol(mlir::ModuleOp module);
 

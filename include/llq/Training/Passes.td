@@ -68,7 +68,7 @@ def TuneScalesPass : Pass<"llq-tune-scales", "::mlir::ModuleOp"> {
         clEnumValN(::llq::TunedCodes::Fixed, "fixed", "they stay"),
         clEnumValN(::llq::TunedCodes::Nearest, "nearest",
                    "always those nearest to the original weights, in formats "
-                   "that can choose them: uniform, planes, mixed"))}]>,
+                   "that can choose them: uniform, mixed"))}]>,
     Option<"inputs", "inputs", "::llq::CalibrationInputs",
       "::llq::CalibrationInputs::Quantized",
       "What calibration samples run through on their way to a block",

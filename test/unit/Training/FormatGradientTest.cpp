@@ -230,8 +230,6 @@ TEST_F(FormatGradientTest, Outliers) {
 TEST_F(FormatGradientTest, NearestCodes) {
   for (ZeroPoint zero : {ZeroPoint::None, ZeroPoint::Int, ZeroPoint::Float})
     fillAndCheckCodes(UniformAttr::get(&context, 3, 8, zero, ScaleType::F16));
-  fillAndCheckCodes(PlanesAttr::get(&context, 2, 8, false));
-  fillAndCheckCodes(PlanesAttr::get(&context, 3, 0, true));
   auto mixed = MixedAttr::get(&context, {1, 2, 3}, 8 + 24 + 10, 8);
   fill(mixed);
   data[3] = {1, 3, 2};
