@@ -59,3 +59,18 @@ function(llq_add_tool name)
   target_precompile_headers(${name} REUSE_FROM llq_pch)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endfunction()
+
+# llq_add_unit_tests(name sources... LABEL quick|slow LINK_LIBS libs...)
+# GoogleTests of the compiler's libraries. LLQ_TINY_MODEL is the folder of the
+# bundled model.
+function(llq_add_unit_tests name)
+  cmake_parse_arguments(ARG "" "LABEL" "LINK_LIBS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  llvm_update_compile_flags(${name})
+  target_precompile_headers(${name} REUSE_FROM llq_pch)
+  target_compile_definitions(${name} PRIVATE
+    LLQ_TINY_MODEL="${CMAKE_SOURCE_DIR}/test/models/tiny-llama3")
+  target_link_libraries(${name} PRIVATE
+    ${ARG_LINK_LIBS} GTest::gtest_main MLIR LLVM)
+  gtest_discover_tests(${name} PROPERTIES LABELS ${ARG_LABEL})
+endfunction()
