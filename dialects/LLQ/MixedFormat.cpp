@@ -132,20 +132,18 @@ bool MixedAttr::encodeRows(ArrayRef<ArrayRef<char>> data, int64_t n, int64_t k,
                            MutableArrayRef<char> codes) const {
   Groups groups(getGroup(), k);
   int64_t bytes = llvm::divideCeil(getRowBits(), 8);
+  std::vector<uint8_t> nearest(k);
   for (int64_t row = rowBegin; row < rowEnd; ++row, weights += k) {
-    std::span<uint8_t> out = getRowBytes(codes, row, bytes);
-    llvm::fill(out, 0);
-    int64_t at = 0; // bit of the stream
+    std::span widths = getRowBytes(data[3], 0, groups.count());
     for (int64_t g = 0; g < groups.count(); ++g) {
       float scale = loadF16(data[1], row * groups.count() + g);
       float offset = loadF16(data[2], row * groups.count() + g);
-      float most = float((1 << data[3][g]) - 1);
-      for (int64_t i = groups.begin(g); i < groups.end(g); ++i) {
-        uint32_t code = getNearestCode((weights[i] - offset) / scale, most);
-        for (int64_t bit = 0; bit < data[3][g]; ++bit, ++at)
-          out[at / 8] |= uint8_t((code >> bit & 1) << (at % 8));
-      }
+      float most = float((1 << widths[g]) - 1);
+      for (int64_t i = groups.begin(g); i < groups.end(g); ++i)
+        nearest[i] = getNearestCode((weights[i] - offset) / scale, most);
     }
+    numerics::packMixedCodes(nearest, widths, getGroup() ? getGroup() : k,
+                             getRowBytes(codes, row, bytes));
   }
   return true;
 }

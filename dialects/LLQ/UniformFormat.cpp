@@ -69,12 +69,13 @@ static float loadScale(ArrayRef<char> data, int64_t index, ScaleType type) {
   return value;
 }
 
-/// Calls `visit(group, scale, zero)` for the groups of `row`, which are counted
-/// through all rows.
+/// Calls `visit(group, begin, end, scale, zero)` for the groups of `row`, which
+/// are counted through all rows and have columns [begin, end).
 template <typename Visit>
 static void visitGroups(UniformAttr format, ArrayRef<ArrayRef<char>> data,
                         int64_t k, int64_t row, Visit visit) {
   int64_t bits = format.getBits(), groups = format.getNumGroups(k);
+  int64_t size = format.getGroupSize(k);
   std::vector<uint8_t> zeros(groups);
   if (format.getZero() == ZeroPoint::Int)
     numerics::unpackCodes(
@@ -87,7 +88,8 @@ static void visitGroups(UniformAttr format, ArrayRef<ArrayRef<char>> data,
       zero = zeros[g];
     else if (format.getZero() == ZeroPoint::Float)
       zero = loadF16(data[2], group);
-    visit(group, loadScale(data[1], group, format.getScale()), zero);
+    visit(group, g * size, std::min(k, (g + 1) * size),
+          loadScale(data[1], group, format.getScale()), zero);
   }
 }
 
@@ -96,16 +98,15 @@ static void visitGroups(UniformAttr format, ArrayRef<ArrayRef<char>> data,
 template <typename Visit>
 static void visitRow(UniformAttr format, ArrayRef<ArrayRef<char>> data,
                      int64_t k, int64_t row, Visit visit) {
-  int64_t bits = format.getBits(), size = format.getGroupSize(k);
-  int64_t first = row * format.getNumGroups(k);
+  int64_t bits = format.getBits();
   std::vector<uint8_t> codes(k);
   numerics::unpackCodes(
       getRowBytes(data[0], row, numerics::packedRowBytes(k, bits)), bits,
       codes);
   visitGroups(
-      format, data, k, row, [&](int64_t group, float scale, float zero) {
-        int64_t begin = (group - first) * size;
-        for (int64_t i = begin, e = std::min(k, begin + size); i < e; ++i)
+      format, data, k, row,
+      [&](int64_t group, int64_t begin, int64_t end, float scale, float zero) {
+        for (int64_t i = begin; i < end; ++i)
           visit(i, group, scale, zero, float(codes[i]) - zero);
       });
 }
@@ -157,12 +158,12 @@ bool UniformAttr::encodeRows(ArrayRef<ArrayRef<char>> data, int64_t n,
   float most = float((1 << getBits()) - 1);
   std::vector<uint8_t> row(k);
   for (int64_t r = rowBegin; r < rowEnd; ++r, weights += k) {
-    visitGroups(*this, data, k, r, [&](int64_t group, float scale, float zero) {
-      int64_t begin = (group - r * getNumGroups(k)) * getGroupSize(k);
-      for (int64_t i = begin, e = std::min(k, begin + getGroupSize(k)); i < e;
-           ++i)
-        row[i] = getNearestCode(weights[i] / scale + zero, most);
-    });
+    visitGroups(
+        *this, data, k, r,
+        [&](int64_t, int64_t begin, int64_t end, float scale, float zero) {
+          for (int64_t i = begin; i < end; ++i)
+            row[i] = getNearestCode(weights[i] / scale + zero, most);
+        });
     numerics::packCodes(row, getBits(), getRowBytes(codes, r, bytes));
   }
   return true;

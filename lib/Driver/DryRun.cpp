@@ -64,6 +64,8 @@ public:
   uint64_t getLargestLayer() const { return largestLayer; }
   /// Whether the chain that quantized would have read calibration samples.
   bool needsSamples() const { return samples; }
+  /// Whether sources would stay beside what replaces them.
+  bool keepsSources() const { return sources; }
 
 private:
   void collectLayers();
@@ -77,7 +79,7 @@ private:
   ModuleOp module;
   SmallVector<Layer> layers;
   uint64_t largestLayer = 0;
-  bool samples = false;
+  bool samples = false, sources = false;
 };
 
 } // namespace
@@ -284,6 +286,7 @@ LogicalResult DryRun::quantize(StringRef chain) {
       failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
     return failure();
   samples = (**sketch)->hasAttr(kSketchSamplesAttr);
+  sources = (**sketch)->hasAttr(kKeepOriginalsAttr);
   return replaceWeights(**sketch);
 }
 
@@ -418,10 +421,7 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   if (!rotation.empty() &&
       failed(run(module, ("builtin.module(" + rotation + ")").str())))
     return reported();
-  // Sources that stay beside what replaces them.
-  uint64_t kept = StringRef(chain).contains("llq-keep-originals")
-                      ? dryRun.getHeldBytes()
-                      : 0;
+  uint64_t sourceBytes = dryRun.getHeldBytes();
   if (failed(dryRun.quantize(methods)))
     return reported();
   if (!dryRun.needsSamples())
@@ -429,7 +429,8 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   else if (LinearOp head = getQuantizedHead(module))
     calibration.memory = std::max(calibration.memory, getLayerBytes(head));
   plan.peakBytes =
-      kept + dryRun.getHeldBytes() + kBaseBytes +
+      (dryRun.keepsSources() ? sourceBytes : 0) + dryRun.getHeldBytes() +
+      kBaseBytes +
       std::max<uint64_t>(dryRun.getLargestLayer(), calibration.memory);
   plan.fileBytes = calibration.file;
   if (failed(run(module, *pipeline)))

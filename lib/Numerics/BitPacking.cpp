@@ -10,6 +10,7 @@
 
 #include "llq/Numerics/BitPacking.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
@@ -129,6 +130,16 @@ void llq::numerics::packCodes(std::span<const uint8_t> codes, unsigned bits,
 void llq::numerics::unpackCodes(std::span<const uint8_t> packed, unsigned bits,
                                 std::span<uint8_t> codes) {
   unpackRows(packed, 1, codes.size(), bits, codes);
+}
+
+void llq::numerics::packMixedCodes(std::span<const uint8_t> codes,
+                                   std::span<const uint8_t> widths,
+                                   size_t group, std::span<uint8_t> packed) {
+  std::fill(packed.begin(), packed.end(), uint8_t{0});
+  size_t at = 0; // bit of the stream
+  for (size_t j = 0; j != codes.size(); ++j)
+    for (unsigned bit = 0; bit != widths[j / group]; ++bit, ++at)
+      packed[at / 8] |= uint8_t((codes[j] >> bit & 1) << (at % 8));
 }
 
 void llq::numerics::packRows(std::span<const uint8_t> codes, size_t rows,

@@ -12,7 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AWQ.h"
-#include "Checkpoints.h"
+#include "CheckpointKey.h"
 #include "Selection.h"
 
 #include "llq/Calibration/CollectStatistics.h"
@@ -77,8 +77,7 @@ public:
   AWQ(ModuleOp module, func::FuncOp forward, const WeightOptions &options,
       const AWQOptions &search)
       : module(module), forward(forward), options(options), search(search),
-        folder(module), pool(module.getContext()->getNumThreads()),
-        checkpoints(options) {}
+        folder(module), pool(module.getContext()->getNumThreads()) {}
 
   /// Puts scaled and clipped weights in place of the chosen ones.
   LogicalResult run();
@@ -469,7 +468,7 @@ AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
     inputs.push_back(calibrator->getKey().str());
   }
   FailureOr<std::string> found =
-      checkpoints.getKey(inputs, layers, options.grid.bits);
+      getCheckpointKey(checkpoints, options, inputs, layers, options.grid.bits);
   if (failed(found) || failed(moveTo(next)))
     return failure();
   key = *found;
@@ -563,7 +562,7 @@ LogicalResult AWQ::run() {
     if (failed(created))
       return failure();
     calibrator = std::move(*created);
-    FailureOr<Checkpoints> opened = Checkpoints::open(module, options);
+    FailureOr<Checkpoints> opened = Checkpoints::open(module);
     if (failed(opened))
       return failure();
     checkpoints = std::move(*opened);

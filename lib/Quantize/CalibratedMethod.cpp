@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Checkpoints.h"
+#include "CheckpointKey.h"
 #include "LayerRewriter.h"
 
 #include "llq/Calibration/CollectStatistics.h"
@@ -33,7 +33,7 @@ public:
                       const CalibrationOptions &calibration,
                       QuantizeLayerFn quantize)
       : module(module), options(options), calibration(calibration),
-        quantize(quantize), rewriter(module, options), checkpoints(options),
+        quantize(quantize), rewriter(module, options),
         pool(module.getContext()->getNumThreads()) {}
 
   LogicalResult run();
@@ -112,8 +112,8 @@ LogicalResult CalibratedQuantizer::quantizeSite(const SiteWeights &site,
   std::shared_ptr<const InputStatistics> shared;
   for (const SelectedWeight *selected : site.weights) {
     auto layer = cast<LinearOp>(selected->uses.front().op);
-    FailureOr<std::string> key =
-        checkpoints.getKey(inputsKey, layer, selected->bits);
+    FailureOr<std::string> key = getCheckpointKey(
+        checkpoints, options, inputsKey, layer, selected->bits);
     if (failed(key))
       return failure();
     std::optional<FinishedLayer> known;
@@ -161,7 +161,7 @@ LogicalResult CalibratedQuantizer::runWithSamples(func::FuncOp forward) {
   if (failed(created))
     return failure();
   Calibrator &calibrator = **created;
-  FailureOr<Checkpoints> opened = Checkpoints::open(module, options);
+  FailureOr<Checkpoints> opened = Checkpoints::open(module);
   if (failed(opened))
     return failure();
   checkpoints = std::move(*opened);

@@ -11,6 +11,7 @@
 #include "SliMLLM.h"
 
 #include "llq/Calibration/Calibrator.h"
+#include "llq/Numerics/BitPacking.h"
 #include "llq/Numerics/MixedPrecision.h"
 #include "llq/Quantize/CompensatedMethod.h"
 
@@ -24,16 +25,6 @@ namespace llq {
 #include "lib/Quantize/SliMLLM.h.inc"
 
 namespace {
-
-/// Appends the codes of a row, those of group g in widths[g] bits, to the bit
-/// stream `out` of zeros.
-void packRow(ArrayRef<uint8_t> codes, ArrayRef<uint8_t> widths,
-             int64_t groupLength, char *out) {
-  int64_t bit = 0;
-  for (auto [j, code] : llvm::enumerate(codes))
-    for (int64_t i = 0; i < widths[j / groupLength]; ++i, ++bit)
-      out[bit / 8] |= char(((code >> i) & 1) << (bit % 8));
-}
 
 class MixedPrecision : public CompensatedMethod {
 public:
@@ -85,11 +76,13 @@ MixedPrecision::quantize(const LinearLayer &layer,
   if (failed(verifyOutputError(layer, loss.outputError)))
     return failure();
 
-  MutableArrayRef<char> stream = result->getData(0);
-  int64_t rowBytes = stream.size() / rows;
+  std::span stream(reinterpret_cast<uint8_t *>(result->getData(0).data()),
+                   result->getData(0).size());
+  size_t rowBytes = stream.size() / rows;
   for (int64_t r = 0; r < rows; ++r)
-    packRow(ArrayRef(codes).slice(r * columns, columns), chosen.widths,
-            factor.groupLength(), stream.data() + r * rowBytes);
+    numerics::packMixedCodes(std::span(codes).subspan(r * columns, columns),
+                             chosen.widths, factor.groupLength(),
+                             stream.subspan(r * rowBytes, rowBytes));
   storeHalves(scales, *result, 1);
   storeHalves(offsets, *result, 2);
   llvm::copy(chosen.widths, result->getData(3).data());

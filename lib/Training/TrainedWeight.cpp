@@ -22,18 +22,15 @@ using namespace llq::training;
 static constexpr int64_t kRows = 16;
 
 bool TrainedWeight::canTrain(QuantizedWeightOp weight) {
-  QuantizedType type = weight.getResult().getType();
-  auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
-  return format &&
-         format.differentiateRows({}, type.getRows(), type.getColumns(), 0, 0,
-                                  nullptr, nullptr, {});
+  TrainedWeight each(weight);
+  return each.format.differentiateRows({}, each.type.getRows(),
+                                       each.type.getColumns(), 0, 0, nullptr,
+                                       nullptr, {});
 }
 
-bool TrainedWeight::canEncode(QuantizedWeightOp weight) {
-  QuantizedType type = weight.getResult().getType();
-  auto format = dyn_cast<WeightFormatInterface>(type.getFormat());
-  return format && format.encodeRows({}, type.getRows(), type.getColumns(), 0,
-                                     0, nullptr, {});
+bool TrainedWeight::canEncode() const {
+  return format.encodeRows({}, type.getRows(), type.getColumns(), 0, 0, nullptr,
+                           {});
 }
 
 static std::vector<float> readNumbers(ArrayRef<char> bytes, bool isF16) {

@@ -24,15 +24,14 @@ class TrainedWeight {
 public:
   /// Whether the format of `weight` has numbers that can be trained.
   static bool canTrain(QuantizedWeightOp weight);
-  /// Whether codes can follow a source.
-  static bool canEncode(QuantizedWeightOp weight);
 
   static llvm::Expected<TrainedWeight> create(QuantizedWeightOp weight,
                                               WeightReader &reader);
 
-  QuantizedWeightOp getOp() const { return op; }
   mlir::Value getValue() { return op.getResult(); }
 
+  /// Whether codes can follow a source.
+  bool canEncode() const;
   /// From now on codes are those nearest to `weights`[rows, columns].
   void follow(std::vector<float> weights, ThreadPool &pool);
 

@@ -12,8 +12,8 @@
 #include "LayerBasis.h"
 
 #include "llq/Calibration/Calibrator.h"
+#include "llq/Calibration/Checkpoints.h"
 #include "llq/Numerics/Statistics.h"
-#include "llq/Support/ContentStore.h"
 #include "llq/Support/Globs.h"
 #include "llq/Support/WeightReferences.h"
 #include "llq/Training/Passes.h"
@@ -93,8 +93,8 @@ private:
   WeightReferences references;
   WeightReader reader;
   ThreadPool pool;
-  std::optional<ContentStore> store;
-  /// Stands for all that the block at hand is made from, if there is a store.
+  Checkpoints checkpoints;
+  /// Stands for all that the block at hand is made from, if anything is kept.
   std::string key;
   std::optional<SampleActivations> inputs, targets;
 };
@@ -213,13 +213,10 @@ LogicalResult ScaleTuner::runBlock(const DecoderBlock &block,
 //===----------------------------------------------------------------------===//
 
 LogicalResult ScaleTuner::openCheckpoints() {
-  std::string folder = getCheckpointFolder(module);
-  if (folder.empty())
-    return success();
-  auto opened = ContentStore::open(folder);
-  if (!opened)
-    return emitError() << llvm::toString(opened.takeError());
-  store = std::move(*opened);
+  FailureOr<Checkpoints> opened = Checkpoints::open(module);
+  if (failed(opened))
+    return failure();
+  checkpoints = std::move(*opened);
   ContentKey first;
   first.add(kPassName).add("llq " LLQ_VERSION).add(options.text);
   for (ArrayRef<int32_t> ids : samples.sequences)
@@ -231,7 +228,7 @@ LogicalResult ScaleTuner::openCheckpoints() {
 
 /// Adds the operations of `tape` and the values of its weights.
 LogicalResult ScaleTuner::addToKey(const Tape &tape) {
-  if (!store)
+  if (!checkpoints)
     return success();
   AsmState names(tape.getOps().front()->getParentOp());
   ContentKey next;
@@ -295,7 +292,7 @@ FailureOr<std::vector<float>> ScaleTuner::readWeight(LinearOp layer,
 
 /// Lets codes follow the original weights from now on.
 LogicalResult ScaleTuner::follow(TrainedWeight &weight, LinearOp layer) {
-  if (!TrainedWeight::canEncode(weight.getOp())) {
+  if (!weight.canEncode()) {
     remark::missed(layer.getLoc(),
                    remark::RemarkOpts::name("CodesStay").category(kPassName))
         << remark::metric("Layer", layer.getName())
@@ -347,14 +344,12 @@ FailureOr<TunedBlock> ScaleTuner::tune(const DecoderBlock &block,
   FailureOr<BlockTuner> tuner = BlockTuner::create(block, layers, reader, pool);
   if (failed(tuner) || failed(addToKey(tuner->getTape())))
     return failure();
-  if (DictionaryAttr stored =
-          store ? store->load(key, module.getContext()) : DictionaryAttr())
+  if (DictionaryAttr stored = checkpoints.load(key, module.getContext()))
     if (std::optional<TunedBlock> known = load(stored, layers))
       return *known;
   FailureOr<TunedBlock> tuned = train(*tuner, layers);
-  if (succeeded(tuned) && store)
-    if (llvm::Error error = store->save(key, save(*tuned, layers)))
-      layers.front().emitWarning() << llvm::toString(std::move(error));
+  if (succeeded(tuned))
+    checkpoints.save(key, save(*tuned, layers), layers.front());
   return tuned;
 }
 

@@ -35,6 +35,13 @@ void packCodes(std::span<const uint8_t> codes, unsigned bits,
 void unpackCodes(std::span<const uint8_t> packed, unsigned bits,
                  std::span<uint8_t> codes);
 
+/// Packs one row as a stream of bits, the codes of each `group` columns in the
+/// next of `widths` (1..8) bits. Only these low bits are kept. `packed` is as
+/// long as the stream needs and is written whole.
+void packMixedCodes(std::span<const uint8_t> codes,
+                    std::span<const uint8_t> widths, size_t group,
+                    std::span<uint8_t> packed);
+
 /// Code `index` of a packed row that holds it.
 constexpr uint8_t packedCode(std::span<const uint8_t> packed, unsigned bits,
                              size_t index) {

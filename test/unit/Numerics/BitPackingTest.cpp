@@ -68,6 +68,15 @@ TEST(BitPacking, ThreeBitCodesByHand) {
   EXPECT_EQ(packed[3], 0b00000111);
 }
 
+// 1 bit: 1, 0; 3 bits: 5, 6; 2 bits: 3. From the lowest bit on.
+TEST(BitPacking, MixedCodesByHand) {
+  const uint8_t codes[] = {1, 0xfe, 5, 6, 3}, widths[] = {1, 3, 2};
+  uint8_t packed[] = {0xff, 0xff};
+  packMixedCodes(codes, widths, 2, packed);
+  EXPECT_EQ(packed[0], 0b11010101);
+  EXPECT_EQ(packed[1], 0b00000011);
+}
+
 TEST(BitPacking, KeepsOnlyTheLowBits) {
   const uint8_t codes[] = {0xff, 0xf0, 0xf2};
   uint8_t packed[2];
