@@ -54,7 +54,7 @@ Guarded::Guarded(size_t bytes, int fill) : bytes(bytes) {
 }
 
 Guarded::Guarded(const std::vector<char> &content) : Guarded(content.size()) {
-  std::memcpy(begin, content.data(), bytes);
+  std::copy(content.begin(), content.end(), begin);
 }
 
 Guarded::Guarded(Guarded &&other)

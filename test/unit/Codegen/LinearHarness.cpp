@@ -227,6 +227,7 @@ double CaseRunner::run() {
     call.buffers.push_back(&residualBuffer);
   call.buffers.push_back(&y);
   call.grid.items = kernel.getItems();
+  call.scratchBytes += kernel.getScratchBytes();
   runAndCheckSplits(call);
 
   double worst = 0;

@@ -50,7 +50,8 @@ protected:
       bytes.insert(bytes.end(), reinterpret_cast<char *>(&value),
                    reinterpret_cast<char *>(&value) + 4);
     else
-      bytes.push_back(char(generator()));
+      for (unsigned i = 0; i < type.getIntOrFloatBitWidth() / 8; ++i)
+        bytes.push_back(char(generator()));
   }
 
   static float get(Type type, const std::vector<char> &bytes, size_t index) {
