@@ -58,7 +58,8 @@ std::vector<std::string> llqrt::hostLevels() {
       __builtin_cpu_supports("avx512vnni"))
     supported = 3;
   if (supported == 3 && __builtin_cpu_supports("avx512vbmi") &&
-      __builtin_cpu_supports("avx512vbmi2"))
+      __builtin_cpu_supports("avx512vbmi2") &&
+      __builtin_cpu_supports("avx512bitalg"))
     supported = 4;
 #elif defined(__aarch64__)
   // FPHP, ASIMDHP and ASIMDDP of AT_HWCAP, I8MM of AT_HWCAP2.

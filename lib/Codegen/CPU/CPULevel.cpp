@@ -31,9 +31,9 @@ static const CPULevel levels[] = {
      /*tokensInt8=*/8, /*tokensF32=*/8, /*prefetchBytes=*/0},
     // Ice Lake, Zen 4: what sparse codes and tables of 256 entries live on.
     {"x86-64-v4-vbmi2", "x86-64", "x86_64-unknown-linux-gnu", "x86-64-v4",
-     "+avx512vnni,+avx512vbmi,+avx512vbmi2", /*vectorBytes=*/64,
-     DotKind::DotAccumulate, "llvm.x86.avx512.vpdpbusd.512", "",
-     "llvm.x86.avx512.pshuf.b.512", ByteMoves::Vector, /*hasF16=*/true,
+     "+avx512vnni,+avx512vbmi,+avx512vbmi2,+avx512bitalg",
+     /*vectorBytes=*/64, DotKind::DotAccumulate, "llvm.x86.avx512.vpdpbusd.512",
+     "", "llvm.x86.avx512.pshuf.b.512", ByteMoves::Vector, /*hasF16=*/true,
      /*hasFMA=*/true, /*tokensInt8=*/8, /*tokensF32=*/8, /*prefetchBytes=*/0},
     {"armv8.6-a", "aarch64", "aarch64-unknown-linux-gnu", "generic",
      "+v8.6a,+dotprod,+i8mm,+fullfp16", /*vectorBytes=*/16,
@@ -65,7 +65,7 @@ const CPULevel *llq::getHostCPULevel() {
   if (!all({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl",
             "avx512vnni"}))
     return findCPULevel("x86-64-v3");
-  if (!all({"avx512vbmi", "avx512vbmi2"}))
+  if (!all({"avx512vbmi", "avx512vbmi2", "avx512bitalg"}))
     return findCPULevel("x86-64-v4");
   return findCPULevel("x86-64-v4-vbmi2");
 #else

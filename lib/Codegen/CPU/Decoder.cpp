@@ -74,6 +74,13 @@ llq::perVariant(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
   return llvm::to_vector_of<Value>(choice.getResults());
 }
 
+SmallVector<Value> llq::expandPlane(KernelBuilder &b, Value plane) {
+  SmallVector<Value> codes;
+  for (int64_t f = 0; f < 8; ++f)
+    codes.push_back(b.extractBits(plane, f, 1, 0));
+  return codes;
+}
+
 SmallVector<Value> llq::loadPlanes(KernelBuilder &b, Value pointer,
                                    int64_t offset, ArrayRef<int64_t> widths,
                                    int64_t firstByte, int64_t bytes) {

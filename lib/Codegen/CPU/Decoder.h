@@ -17,6 +17,22 @@
 
 namespace llq {
 
+/// A plane of bits of a block, each worth `weight`: bit f of byte 4 * row + j
+/// is that of column 4 * f + j.
+struct BitPlane {
+  mlir::Value bits;
+  int64_t weight = 1;
+};
+
+/// Codes of a block of one term: vectors as CPUDecoder::codes returns them, or
+/// the planes that they are the sum of, or none at all.
+struct TermCodes {
+  llvm::SmallVector<mlir::Value> codes;
+  llvm::SmallVector<BitPlane> planes;
+
+  bool empty() const { return codes.empty() && planes.empty(); }
+};
+
 /// Emits the code that decodes tiles of a weight w[N,K].
 ///
 /// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where
@@ -80,11 +96,19 @@ public:
   /// Whether some streams are those of the first block of a unit alone.
   bool hasFirstBlock = false;
 
-  /// Codes of a block of each term, as `codes` returns them; none for a term
-  /// that is not in blocks of this kind, `first` in its unit or not.
-  virtual llvm::SmallVector<llvm::SmallVector<Value>>
+  /// Whether some terms can be planes, and whether all are, at no cost.
+  /// Products with planes are looked up where the level can do that
+  /// (LinearKernel.cpp).
+  bool hasPlanes = false;
+  bool onlyPlanes = false;
+
+  /// Codes of a block of each term; none for a term that is not in blocks of
+  /// this kind, `first` in its unit or not. `firstByte` and `bytes` select rows
+  /// as for `codes`. Unless they are `forLookUp`, planes are single ones of
+  /// weight 1.
+  virtual llvm::SmallVector<TermCodes>
   getTerms(KernelBuilder &b, Value tile, Value block, Value unit, bool first,
-           int64_t firstByte, int64_t bytes) const {
+           bool forLookUp, int64_t firstByte, int64_t bytes) const {
     return {};
   }
   /// Largest code of a term.
@@ -129,6 +153,9 @@ llvm::SmallVector<mlir::Value> toFloats(KernelBuilder &b,
 /// Whether column `c` of a block has its bit set, by row: `plane` holds one bit
 /// for each column of all rows, as 32-bit words.
 mlir::Value testColumn(KernelBuilder &b, mlir::Value plane, int64_t c);
+
+/// The codes of a plane of weight 1, as CPUDecoder::codes returns them.
+llvm::SmallVector<mlir::Value> expandPlane(KernelBuilder &b, mlir::Value plane);
 
 /// Eight vectors of codes, as CPUDecoder::codes returns them, from bit planes
 /// of `widths` bits, low bits first, at `pointer + offset`.

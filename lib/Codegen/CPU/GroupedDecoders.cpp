@@ -53,10 +53,9 @@ protected:
   Value loadPlane(KernelBuilder &b, Value block, int64_t index) const {
     return b.load(b.i32x(kTileRows), block, blocksOffset + index * 64);
   }
-  SmallVector<Value> loadBits(KernelBuilder &b, Value block, int64_t index,
-                              int64_t firstByte, int64_t bytes) const {
-    return loadPlanes(b, block, blocksOffset + index * 64, {1}, firstByte,
-                      bytes);
+  Value loadBits(KernelBuilder &b, Value block, int64_t index,
+                 int64_t firstByte, int64_t bytes) const {
+    return b.load(b.i8x(bytes), block, blocksOffset + index * 64 + firstByte);
   }
 };
 
@@ -70,6 +69,7 @@ public:
       : GroupedDecoder(layout, layout.blockBytes), format(format),
         layout(layout) {
     terms = format.getCount();
+    hasPlanes = onlyPlanes = true;
   }
 
   SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
@@ -90,14 +90,13 @@ public:
     return result;
   }
 
-  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
-                                           Value block, Value, bool,
-                                           int64_t firstByte,
-                                           int64_t bytes) const override {
-    SmallVector<SmallVector<Value>> result;
-    for (int64_t p = 0; p < terms; ++p)
-      result.push_back(
-          loadBits(b, getBlock(b, tile, block), p, firstByte, bytes));
+  SmallVector<TermCodes> getTerms(KernelBuilder &b, Value tile, Value block,
+                                  Value, bool, bool, int64_t firstByte,
+                                  int64_t bytes) const override {
+    Value here = getBlock(b, tile, block);
+    SmallVector<TermCodes> result(terms);
+    for (auto [p, term] : llvm::enumerate(result))
+      term.planes = {{loadBits(b, here, p, firstByte, bytes)}};
     return result;
   }
   Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t term,
@@ -133,6 +132,7 @@ public:
     products = format.getBits() == 1 ? 1 : format.getSymmetric() ? 2 : 3;
     hasFirstBlock = format.getTables() > 1;
     terms = hasFirstBlock ? 2 * products + 1 : products;
+    hasPlanes = onlyPlanes = true;
   }
 
   SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
@@ -179,30 +179,27 @@ public:
     return result;
   }
 
-  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
-                                           Value block, Value unit, bool first,
-                                           int64_t firstByte,
-                                           int64_t bytes) const override {
+  SmallVector<TermCodes> getTerms(KernelBuilder &b, Value tile, Value block,
+                                  Value unit, bool first, bool,
+                                  int64_t firstByte,
+                                  int64_t bytes) const override {
     Value here = getBlock(b, tile, block);
-    SmallVector<SmallVector<Value>> result;
+    SmallVector<Value> planes;
     for (int64_t bit = 0; bit < format.getBits(); ++bit)
-      result.push_back(loadBits(b, here, bit, firstByte, bytes));
+      planes.push_back(loadBits(b, here, bit, firstByte, bytes));
     if (products == 3)
-      result.push_back(conjunction(b, result[0], result[1]));
-    if (!hasFirstBlock)
-      return result;
-    result.resize(terms);
-    if (!first)
-      return result;
-    SmallVector<Value> masks = getMasks(b, tile, unit, bytes);
-    for (int64_t p = 0; p < products; ++p) {
-      result[products + 1 + p] = conjunction(b, result[p], masks);
-      for (auto [code, other] :
-           llvm::zip_equal(result[p], result[products + 1 + p]))
-        code = arith::XOrIOp::create(b, code, other);
+      planes.push_back(arith::AndIOp::create(b, planes[0], planes[1]));
+    if (hasFirstBlock && first) {
+      Value mask = getMask(b, tile, unit, bytes);
+      planes.push_back(mask);
+      for (int64_t p = 0; p < products; ++p) {
+        planes.push_back(arith::AndIOp::create(b, planes[p], mask));
+        planes[p] = arith::XOrIOp::create(b, planes[p], planes.back());
+      }
     }
-    Value ones = b.splat(b.i8x(bytes), int64_t(1));
-    result[products] = conjunction(b, SmallVector<Value>(8, ones), masks);
+    SmallVector<TermCodes> result(terms);
+    for (auto [term, plane] : llvm::zip(result, planes))
+      term.planes = {{plane}};
     return result;
   }
 
@@ -250,29 +247,19 @@ private:
     return arith::ExtUIOp::create(b, b.getI64Type(), byte);
   }
 
-  /// For each step of four columns, ones in the bytes of the second table's.
-  SmallVector<Value> getMasks(KernelBuilder &b, Value tile, Value unit,
-                              int64_t bytes) const {
-    Value count = getCount(b, tile, unit);
-    SmallVector<Value> masks;
-    for (int64_t step = 0; step < 8; ++step) {
-      Value left =
-          arith::MaxSIOp::create(b, b.sub(count, b.i64(4 * step)), b.i64(0));
-      Value bits = b.mul(b.min(left, b.i64(4)), 8);
-      Value ones = b.sub(arith::ShLIOp::create(b, b.i64(1), bits), b.i64(1));
-      Value word = arith::TruncIOp::create(b, b.getI32Type(), ones);
-      masks.push_back(vector::BitCastOp::create(
-          b, b.i8x(bytes), b.broadcast(b.i32x(bytes / 4), word)));
+  /// The plane of ones in the second table's columns, the first `count`.
+  Value getMask(KernelBuilder &b, Value tile, Value unit, int64_t bytes) const {
+    Value count = getCount(b, tile, unit), word = b.i64(0);
+    for (int64_t j = 0; j < 4; ++j) {
+      // Columns 4 f + j below count.
+      Value columns = b.div(b.sub(b.add(count, 3), b.i64(j)), 4);
+      Value ones = b.sub(arith::ShLIOp::create(b, b.i64(1), columns), b.i64(1));
+      word = arith::OrIOp::create(b, word,
+                                  arith::ShLIOp::create(b, ones, b.i64(8 * j)));
     }
-    return masks;
-  }
-
-  static SmallVector<Value> conjunction(KernelBuilder &b, ArrayRef<Value> left,
-                                        ArrayRef<Value> right) {
-    SmallVector<Value> result;
-    for (auto [l, r] : llvm::zip_equal(left, right))
-      result.push_back(arith::AndIOp::create(b, l, r));
-    return result;
+    word = arith::TruncIOp::create(b, b.getI32Type(), word);
+    return vector::BitCastOp::create(b, b.i8x(bytes),
+                                     b.broadcast(b.i32x(bytes / 4), word));
   }
 
   CodebookAttr format;
@@ -301,23 +288,19 @@ public:
     Value scale = coefficient(b, tile, unit, 0, 0, kTileRows);
     Value base = offset(b, tile, unit, 0, kTileRows);
     SmallVector<Value> result =
-        toFloats(b, getTerms(b, tile, block, unit, false, 0, 64).front());
+        toFloats(b, loadCodes(b, tile, block, unit, 0, 64));
     // Not fused: the reference rounds the product.
     for (Value &value : result)
       value = b.addf(b.mulf(value, scale), base);
     return result;
   }
 
-  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
-                                           Value block, Value unit, bool,
-                                           int64_t firstByte,
-                                           int64_t bytes) const override {
-    Value place = arith::ShRUIOp::create(b, getHeader(b, tile, unit), b.i64(8));
-    Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
-    Value pointer =
-        b.advance(b.advance(tile, b.mul(place, 64)), b.mul(inUnit, blockBytes));
-    return {loadPlanes(b, pointer, 0, UniformLayout::getPlanes(width),
-                       firstByte, bytes)};
+  SmallVector<TermCodes> getTerms(KernelBuilder &b, Value tile, Value block,
+                                  Value unit, bool, bool, int64_t firstByte,
+                                  int64_t bytes) const override {
+    TermCodes term;
+    term.codes = loadCodes(b, tile, block, unit, firstByte, bytes);
+    return {std::move(term)};
   }
   Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t,
                     int64_t row, int64_t rows) const override {
@@ -337,6 +320,16 @@ public:
   }
 
 private:
+  SmallVector<Value> loadCodes(KernelBuilder &b, Value tile, Value block,
+                               Value unit, int64_t firstByte,
+                               int64_t bytes) const {
+    Value place = arith::ShRUIOp::create(b, getHeader(b, tile, unit), b.i64(8));
+    Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
+    Value pointer =
+        b.advance(b.advance(tile, b.mul(place, 64)), b.mul(inUnit, blockBytes));
+    return loadPlanes(b, pointer, 0, UniformLayout::getPlanes(width), firstByte,
+                      bytes);
+  }
   Value getHeader(KernelBuilder &b, Value tile, Value unit) const {
     Value header = b.load(b.getI32Type(), b.advance(tile, b.mul(unit, 4)),
                           layout.headersOffset);

@@ -306,7 +306,6 @@ Value KernelBuilder::expandBytes(Value mask, Value pointer, int64_t first,
     VectorType type = i8x(64), bits = VectorType::get(64, getI1Type());
     Value word = vector::BroadcastOp::create(
         *this, VectorType::get(1, getI64Type()), mask);
-    // From a register: some processors take long to expand from memory.
     return intrinsic("llvm.x86.avx512.mask.expand.v64i8", type,
                      {load(type, pointer), splat(type, int64_t(0)),
                       vector::BitCastOp::create(*this, bits, word)});
@@ -513,6 +512,16 @@ void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(op.thenBlock());
   body();
+}
+
+void KernelBuilder::ifThenElse(Value condition, function_ref<void()> body,
+                               function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(*this, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(op.thenBlock());
+  body();
+  setInsertionPointToStart(op.elseBlock());
+  otherwise();
 }
 
 Value KernelBuilder::intrinsic(StringRef name, Type result,

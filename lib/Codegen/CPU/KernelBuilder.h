@@ -150,6 +150,8 @@ public:
   void tokenLoop(int64_t most,
                  llvm::function_ref<void(Value token, int64_t count)> body);
   void ifThen(Value condition, llvm::function_ref<void()> body);
+  void ifThenElse(Value condition, llvm::function_ref<void()> body,
+                  llvm::function_ref<void()> otherwise);
 
   /// i32 lanes plus the products of `codes` (unsigned bytes) and `activations`
   /// (signed bytes), four at a time. Only for DotKind::DotAccumulate.

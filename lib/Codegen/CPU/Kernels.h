@@ -100,6 +100,8 @@ struct LinearKernel {
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
   /// Work items: tiles, or pairs of a gate and an up tile.
   int64_t getItems() const;
+  /// Of the levels that look up sums of a single token (LinearKernel.cpp).
+  int64_t getScratchBytes() const;
 };
 
 /// What is done to a row in front of a product: root-mean-square normalization,

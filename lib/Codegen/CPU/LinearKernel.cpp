@@ -7,6 +7,13 @@
 // then block by block, then unit by unit. Activations with one scale per token
 // are summed exactly over whole units.
 //
+// Planes of bits are multiplied in another way where the level has look-ups in
+// 64 bytes: sums of any of four activations come from tables of the token, so
+// that a plane of a block takes four look-ups and four products with ones, not
+// eight bytes of bits and eight products. The sums are the same integers. What
+// codes share between tokens they lose: formats that have codes too or take
+// long to make planes do so for a single token only.
+//
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
@@ -135,6 +142,11 @@ public:
                                          : kTileRows) {}
 
   void emit();
+  /// Whether products with planes are looked up, at least a single token's.
+  bool looksUp() const {
+    return kernel.input.isQuantized() && decoder->hasPlanes &&
+           b.level.byteMoves == ByteMoves::Vector;
+  }
 
 private:
   using Epilogue = LinearKernel::Epilogue;
@@ -148,6 +160,12 @@ private:
   /// Sums of strips for `count` tokens from the row `x` on.
   SmallVector<Value> products(ArrayRef<Strip> strips, Value x, int64_t count);
   void compute(Value item, int64_t items, Value token, int64_t count);
+  /// The kernel's items, `atOnce` at a time and the rest one by one.
+  void forItems(int64_t atOnce, function_ref<void(Value, int64_t)> run);
+  /// Fills the tables with what is looked up for the row `x`.
+  void makeTables(Value x);
+  /// Products of a block's terms in planes and activations, i32 by row.
+  SmallVector<Value> lookUp(ArrayRef<ArrayRef<BitPlane>> terms, Value block);
   /// One block, for the int8 form: adds to `sums` (by token) the products
   /// scaled by the activations' scales.
   void blockInt8(const Strip &strip, Value x, Value block, Value zero,
@@ -189,6 +207,9 @@ private:
   void splitBlockF32(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
   void prefetch(Value tile, Value block);
+  /// Asks for what the tiles behind these have beside their blocks, a part of
+  /// it in each unit.
+  void prefetchNext(ArrayRef<Strip> strips, Value unit);
   void finish(Value token, Value column, ArrayRef<Value> first,
               ArrayRef<Value> second);
 
@@ -202,6 +223,8 @@ private:
   int64_t xStride;
   int64_t lanes;
   Value x, weight, bias, residual, y;
+  /// Null where nothing is looked up.
+  Value tables;
 };
 
 } // namespace
@@ -468,6 +491,73 @@ SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
 // Integer activations and several streams of codes
 //===----------------------------------------------------------------------===//
 
+/// Tables of a block: for the bits 0 to 3 of a plane's bytes, sums of codes'
+/// low 4 bits, then sums of what they are above these, divided by 16, then both
+/// for the bits 4 to 7. A table has 16 entries for each of a row's four bytes.
+static constexpr int64_t kTableBytes = 64, kBlockTableBytes = 4 * kTableBytes;
+/// Terms that are looked up in turns.
+static constexpr size_t kLookUpTerms = 4;
+
+void LinearEmitter::makeTables(Value x) {
+  VectorType bytes = b.i8x(kBlockColumns);
+  Value zero = b.splat(bytes, int64_t(0));
+  b.loop(b.i64(0), b.i64(decoder->blocks), 1, [&](Value block) {
+    Value codes = b.load(bytes, b.advance(x, b.mul(block, kBlockColumns)));
+    Value parts[] = {
+        arith::AndIOp::create(b, codes, b.splat(bytes, int64_t(15))),
+        arith::ShRSIOp::create(b, codes, b.splat(bytes, int64_t(4)))};
+    Value out = b.advance(tables, b.mul(block, kBlockTableBytes));
+    for (int64_t half = 0; half < 2; ++half)
+      for (auto [p, part] : llvm::enumerate(parts)) {
+        Value sums;
+        for (int64_t i = 4 * half; i < 4 * half + 4; ++i) {
+          // Code 4 i + j where the index has the bit of i.
+          SmallVector<int64_t> places;
+          for (int64_t j = 0; j < 4; ++j)
+            for (int64_t index = 0; index < 16; ++index)
+              places.push_back(index >> i % 4 & 1 ? 4 * i + j : kBlockColumns);
+          Value some = vector::ShuffleOp::create(b, part, zero, places);
+          sums = sums ? b.add(sums, some) : some;
+        }
+        b.store(sums, out, (2 * half + p) * kTableBytes);
+      }
+  });
+}
+
+SmallVector<Value> LinearEmitter::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
+                                         Value block) {
+  VectorType bytes = b.i8x(kTableBytes), words = b.i32x(kTileRows);
+  Value here = b.advance(tables, b.mul(block, kBlockTableBytes));
+  // Byte 4 * row + j looks in table j.
+  Value table =
+      vector::BitCastOp::create(b, bytes, b.splat(words, int64_t(0x30201000)));
+  // Terms take turns: a chain of products waits for each of them.
+  SmallVector<Value> low(terms.size(), b.splat(words, int64_t(0))), high = low;
+  for (int64_t half = 0; half < 2; ++half) {
+    Value lows = b.load(bytes, here, half * 2 * kTableBytes);
+    Value highs = b.load(bytes, here, (half * 2 + 1) * kTableBytes);
+    for (auto [t, planes] : llvm::enumerate(terms))
+      for (const BitPlane &plane : planes) {
+        Value &last = planes.size() > 1 ? high[t] : low[t];
+        Value index = arith::OrIOp::create(
+            b, b.extractBits(plane.bits, 4 * half, 4, 0), table);
+        auto at = [&](Value entries) {
+          return b.intrinsic("llvm.x86.avx512.permvar.qi.512", bytes,
+                             {entries, index});
+        };
+        low[t] =
+            b.dotAccumulate(low[t], at(lows), b.splat(bytes, plane.weight));
+        last = b.dotAccumulate(
+            last, b.splat(bytes, int64_t(int8_t(16 * plane.weight))),
+            at(highs));
+      }
+  }
+  for (auto [t, planes] : llvm::enumerate(terms))
+    if (planes.size() > 1)
+      low[t] = b.add(low[t], high[t]);
+  return low;
+}
+
 /// With activations of one scale, sums of the unit are exact; otherwise the
 /// exact sums of a block are scaled by that of its activations. Coefficients
 /// come last.
@@ -498,23 +588,54 @@ SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
       Value codes = b.loadBroadcast(floats, groups, t * xStride + row.sums);
       sum = b.fma(codes, scales.back(), sum);
     }
+    auto addProducts = [&](int64_t strip, int64_t token, int64_t term,
+                           Value products) {
+      Value &sum = sums[at(strip, token, term)];
+      if (exact)
+        sum = b.add(sum, products);
+      else
+        sum = b.fma(arith::SIToFPOp::create(b, floats, products), scales[token],
+                    sum);
+    };
+    // Terms whose products are looked up, and where these belong.
+    SmallVector<SmallVector<BitPlane>> planes;
+    SmallVector<std::pair<int64_t, int64_t>> places;
+    auto lookUpAll = [&] {
+      if (planes.empty())
+        return;
+      SmallVector<ArrayRef<BitPlane>> terms(planes.begin(), planes.end());
+      for (auto [place, products] :
+           llvm::zip_equal(places, lookUp(terms, block)))
+        addProducts(place.first, 0, place.second, products);
+      planes.clear();
+      places.clear();
+    };
     for (auto [s, strip] : llvm::enumerate(strips)) {
-      auto codes = decoder->getTerms(b, strip.tile, block, unit, isFirst,
-                                     4 * strip.row, 4 * lanes);
-      for (int64_t t = 0; t < count; ++t)
-        for (int64_t term = 0; term < terms; ++term) {
-          if (codes[term].empty())
-            continue;
-          Value &sum = sums[at(s, t, term)];
-          Value products = dot(codes[term], decoder->getMaxCode(term),
-                               b.advance(columns, t * xStride), 0);
-          if (exact)
-            sum = b.add(sum, products);
-          else
-            sum = b.fma(arith::SIToFPOp::create(b, floats, products), scales[t],
-                        sum);
+      SmallVector<TermCodes> codes = decoder->getTerms(
+          b, strip.tile, block, unit, isFirst,
+          /*forLookUp=*/bool(tables), 4 * strip.row, 4 * lanes);
+      bool hasCodes = false;
+      for (auto [term, one] : llvm::enumerate(codes)) {
+        if (one.empty())
+          continue;
+        if (tables && !one.planes.empty()) {
+          planes.push_back(std::move(one.planes));
+          places.push_back({s, term});
+          continue;
         }
+        hasCodes = true;
+        if (!one.planes.empty())
+          one.codes = expandPlane(b, one.planes.front().bits);
+        for (int64_t t = 0; t < count; ++t)
+          addProducts(s, t, term,
+                      dot(one.codes, decoder->getMaxCode(term),
+                          b.advance(columns, t * xStride), 0));
+      }
+      // Codes fill the registers by themselves.
+      if (hasCodes || planes.size() >= kLookUpTerms)
+        lookUpAll();
     }
+    lookUpAll();
     return sums;
   };
   if (decoder->hasFirstBlock)
@@ -632,6 +753,8 @@ SmallVector<Value> LinearEmitter::addUnits(ArrayRef<Strip> strips,
   int64_t unitBlocks = decoder->unitColumns / kBlockColumns;
   return b.loop(none, b.i64(decoder->getUnits()), 1, zeros,
                 [&](Value unit, ValueRange carried) {
+                  if (count == 1)
+                    prefetchNext(strips, unit);
                   Value first = b.mul(unit, unitBlocks);
                   Value last = b.min(b.add(first, unitBlocks), blocks);
                   return addAll(unit, first, last, carried);
@@ -731,6 +854,26 @@ void LinearEmitter::prefetch(Value tile, Value block) {
     b.prefetch(at, decoder->blocksOffset + b.level.prefetchBytes + line);
 }
 
+void LinearEmitter::prefetchNext(ArrayRef<Strip> strips, Value unit) {
+  auto ask = [&](Value tile, int64_t from, int64_t to) {
+    int64_t lines = llvm::divideCeil(to - from, 64 * format->getUnits());
+    Value at = b.advance(tile, b.mul(unit, lines * 64));
+    for (int64_t line = 0; line < lines; ++line)
+      b.prefetch(at, from + line * 64);
+  };
+  int64_t blocksEnd =
+      format->blocksOffset + format->blocks * format->blockBytes;
+  int64_t tiles = strips.size() * lanes / kTileRows;
+  for (const Strip &strip : strips) {
+    if (strip.row != 0)
+      continue;
+    Value next = b.advance(strip.tile, tiles * format->tileBytes);
+    ask(next, 0, format->blocksOffset);
+    if (!format->variants)
+      ask(next, blocksEnd, format->tileBytes);
+  }
+}
+
 /// Bias, residual or gated activation, and the store to y.
 void LinearEmitter::finish(Value token, Value column, ArrayRef<Value> first,
                            ArrayRef<Value> second) {
@@ -800,7 +943,7 @@ void LinearEmitter::emit() {
   // Items that a single token takes at once: as many tiles as fill the
   // registers with four sums.
   int64_t tiles = kernel.epilogue == Epilogue::SwiGLU ? 2 : 1;
-  int64_t atOnce = b.level.vectorBytes / 16 / tiles;
+  int64_t fill = b.level.vectorBytes / 16 / tiles, atOnce = fill;
   int64_t most =
       kernel.input.isQuantized() ? b.level.tokensInt8 : b.level.tokensF32;
   if (kernel.input.isQuantized() && decoder->terms) {
@@ -809,19 +952,48 @@ void LinearEmitter::emit() {
   }
   atOnce = std::max<int64_t>(1, atOnce);
   most = std::max<int64_t>(1, most);
-  auto run = [&](Value item, int64_t items) {
-    b.tokenLoop(most, [&](Value token, int64_t count) {
-      if (count == 1)
-        return compute(item, items, token, 1);
-      b.loop(item, b.add(item, items), 1,
-             [&](Value one) { compute(one, 1, token, count); });
+  auto withTables = [&](Value token) {
+    tables = b.scratch();
+    makeTables(b.advance(x, b.mul(token, xStride)));
+    forItems(std::max<int64_t>(1, fill), [&](Value item, int64_t items) {
+      compute(item, items, token, 1);
+    });
+    tables = {};
+  };
+  auto withoutTables = [&] {
+    forItems(atOnce, [&](Value item, int64_t items) {
+      b.tokenLoop(most, [&](Value token, int64_t count) {
+        if (count == 1)
+          return compute(item, items, token, 1);
+        b.loop(item, b.add(item, items), 1,
+               [&](Value one) { compute(one, 1, token, count); });
+      });
     });
   };
+  if (!looksUp())
+    return withoutTables();
+  Value begin = b.tokenBegin(), end = b.tokenEnd();
+  if (decoder->onlyPlanes)
+    return b.loop(begin, end, 1, withTables);
+  Value isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                         b.sub(end, begin), b.i64(1));
+  b.ifThenElse(isSingle, [&] { withTables(begin); }, withoutTables);
+}
+
+void LinearEmitter::forItems(int64_t atOnce,
+                             function_ref<void(Value, int64_t)> run) {
   Value begin = b.itemBegin(), end = b.itemEnd();
   Value split = b.add(begin, b.mul(b.div(b.sub(end, begin), atOnce), atOnce));
   b.loop(begin, split, atOnce, [&](Value item) { run(item, atOnce); });
   if (atOnce > 1)
     b.loop(split, end, 1, [&](Value item) { run(item, 1); });
+}
+
+int64_t LinearKernel::getScratchBytes() const {
+  if (!input.isQuantized() || !createCPUDecoder(weight)->hasPlanes)
+    return 0;
+  return getPaddedColumns(getWeightColumns(weight)) / kBlockColumns *
+         kBlockTableBytes;
 }
 
 void LinearKernel::emit(ModuleOp module, const CPULevel &level) const {

@@ -321,6 +321,7 @@ LogicalResult Lowering::lowerProduct(RegionOp region,
   Value y = createRows(gated ? "gated" : names[0].getValue(),
                        gated ? columns / 2 : columns);
   buffers.push_back(y);
+  scratchBytes = std::max(scratchBytes, kernel.getScratchBytes());
   dispatch(kernel, kernel.getItems(), 0, buffers);
 
   int64_t stride = gated ? columns / 2 : columns, offset = 0;

@@ -31,15 +31,16 @@ public:
     blockBytes = base->blockBytes;
     baseTerms = std::max<int64_t>(base->terms, 1);
     terms = baseTerms + 2;
+    hasPlanes = true;
     maxCode = 255;
   }
 
   SmallVector<Value> values(KernelBuilder &b, Value tile, Value block,
                             ArrayRef<Value>) const override;
-  SmallVector<SmallVector<Value>> getTerms(KernelBuilder &b, Value tile,
-                                           Value block, Value unit, bool first,
-                                           int64_t firstByte,
-                                           int64_t bytes) const override;
+  SmallVector<TermCodes> getTerms(KernelBuilder &b, Value tile, Value block,
+                                  Value unit, bool first, bool forLookUp,
+                                  int64_t firstByte,
+                                  int64_t bytes) const override;
   int64_t getMaxCode(int64_t term) const override {
     return term < baseTerms    ? base->getMaxCode(term)
            : term == baseTerms ? 1
@@ -107,25 +108,26 @@ SmallVector<Value> OutliersDecoder::loadCodes(KernelBuilder &b, Value masks,
   return codes;
 }
 
-SmallVector<SmallVector<Value>>
-OutliersDecoder::getTerms(KernelBuilder &b, Value tile, Value block, Value unit,
-                          bool first, int64_t firstByte, int64_t bytes) const {
-  SmallVector<SmallVector<Value>> result;
+SmallVector<TermCodes> OutliersDecoder::getTerms(KernelBuilder &b, Value tile,
+                                                 Value block, Value unit,
+                                                 bool first, bool forLookUp,
+                                                 int64_t firstByte,
+                                                 int64_t bytes) const {
+  SmallVector<TermCodes> result(1);
   if (base->terms)
-    result = base->getTerms(b, tile, block, unit, first, firstByte, bytes);
+    result = base->getTerms(b, tile, block, unit, first, forLookUp, firstByte,
+                            bytes);
   else
-    result = {base->codes(b, tile, block, firstByte, bytes)};
+    result[0].codes = base->codes(b, tile, block, firstByte, bytes);
   auto [masks, pointer] = loadMasks(b, tile, block);
   Value mine = masks;
   if (bytes < 64)
     mine = vector::ExtractStridedSliceOp::create(
         b, masks, ArrayRef<int64_t>{firstByte}, ArrayRef<int64_t>{bytes},
         ArrayRef<int64_t>{1});
-  SmallVector<Value> bits;
-  for (int64_t f = 0; f < 8; ++f)
-    bits.push_back(b.extractBits(mine, f, 1, 0));
-  result.push_back(bits);
-  result.push_back(loadCodes(b, masks, pointer, firstByte, bytes));
+  result.resize(terms);
+  result[baseTerms].planes = {{mine}};
+  result[baseTerms + 1].codes = loadCodes(b, masks, pointer, firstByte, bytes);
   return result;
 }
 

@@ -21,7 +21,7 @@ const char *hostMachine();
 
 /// Levels of hostMachine() that this CPU and its operating system support, the
 /// most capable last. x86-64-v4 here means AVX-512 F, BW, CD, DQ, VL and VNNI,
-/// x86-64-v4-vbmi2 also VBMI and VBMI2.
+/// x86-64-v4-vbmi2 also VBMI, VBMI2 and BITALG.
 std::vector<std::string> hostLevels();
 
 /// hostLevels() up to the one that the environment variable LLQ_CPU_LEVEL
