@@ -18,10 +18,11 @@
 namespace llq {
 
 /// A plane of bits of a block, each worth `weight`: bit f of byte 4 * row + j
-/// is that of column 4 * f + j.
+/// is that of column 4 * f + j. `alike` says that the bits of a byte are.
 struct BitPlane {
   mlir::Value bits;
   int64_t weight = 1;
+  bool alike = false;
 };
 
 /// Codes of a block of one term: vectors as CPUDecoder::codes returns them, or

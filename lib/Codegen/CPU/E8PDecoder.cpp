@@ -140,7 +140,7 @@ SmallVector<BitPlane> decodeE8PPlanes(KernelBuilder &b, Value entries,
   Value bit2 =
       arith::AndIOp::create(b, positive, arith::XOrIOp::create(b, isZero, all));
   Value upwards = arith::AddIOp::create(b, odd, all);
-  return {{upwards, 1}, {bit0, 2}, {isZero, 4}, {bit2, 8}};
+  return {{upwards, 1, /*alike=*/true}, {bit0, 2}, {isZero, 4}, {bit2, 8}};
 }
 
 /// Codes of the eight coordinates of E8P.

@@ -531,27 +531,49 @@ SmallVector<Value> LinearEmitter::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
   // Byte 4 * row + j looks in table j.
   Value table =
       vector::BitCastOp::create(b, bytes, b.splat(words, int64_t(0x30201000)));
+  auto lookUpIn = [&](Value entries, Value index) {
+    return b.intrinsic("llvm.x86.avx512.permvar.qi.512", bytes,
+                       {entries, index});
+  };
+  Value lows[2], highs[2];
+  for (int64_t half = 0; half < 2; ++half) {
+    lows[half] = b.load(bytes, here, half * 2 * kTableBytes);
+    highs[half] = b.load(bytes, here, (half * 2 + 1) * kTableBytes);
+  }
   // Terms take turns: a chain of products waits for each of them.
   SmallVector<Value> low(terms.size(), b.splat(words, int64_t(0))), high = low;
-  for (int64_t half = 0; half < 2; ++half) {
-    Value lows = b.load(bytes, here, half * 2 * kTableBytes);
-    Value highs = b.load(bytes, here, (half * 2 + 1) * kTableBytes);
+  // Bits that are alike take all eight activations or none.
+  Value full =
+      vector::BitCastOp::create(b, bytes, b.splat(words, int64_t(0x3f2f1f0f)));
+  auto sumOfAll = [&](ArrayRef<Value> tables) {
+    return b.add(lookUpIn(tables[0], full), lookUpIn(tables[1], full));
+  };
+  for (auto [t, planes] : llvm::enumerate(terms))
+    for (const BitPlane &plane : planes) {
+      if (!plane.alike)
+        continue;
+      auto worth = [&](int64_t weight) {
+        return arith::AndIOp::create(b, plane.bits,
+                                     b.splat(bytes, int64_t(int8_t(weight))));
+      };
+      low[t] = b.dotAccumulate(low[t], worth(plane.weight), sumOfAll(lows));
+      high[t] =
+          b.dotAccumulate(high[t], worth(16 * plane.weight), sumOfAll(highs));
+    }
+  for (int64_t half = 0; half < 2; ++half)
     for (auto [t, planes] : llvm::enumerate(terms))
       for (const BitPlane &plane : planes) {
+        if (plane.alike)
+          continue;
         Value &last = planes.size() > 1 ? high[t] : low[t];
         Value index = arith::OrIOp::create(
             b, b.extractBits(plane.bits, 4 * half, 4, 0), table);
-        auto at = [&](Value entries) {
-          return b.intrinsic("llvm.x86.avx512.permvar.qi.512", bytes,
-                             {entries, index});
-        };
-        low[t] =
-            b.dotAccumulate(low[t], at(lows), b.splat(bytes, plane.weight));
+        low[t] = b.dotAccumulate(low[t], lookUpIn(lows[half], index),
+                                 b.splat(bytes, plane.weight));
         last = b.dotAccumulate(
             last, b.splat(bytes, int64_t(int8_t(16 * plane.weight))),
-            at(highs));
+            lookUpIn(highs[half], index));
       }
-  }
   for (auto [t, planes] : llvm::enumerate(terms))
     if (planes.size() > 1)
       low[t] = b.add(low[t], high[t]);
