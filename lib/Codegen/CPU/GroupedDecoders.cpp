@@ -144,39 +144,45 @@ public:
         levels.push_back(level(b, tile, unit, table, code, 0, kTileRows));
       return levels;
     };
-    SmallVector<Value> first = getLevels(0), second;
-    Value count;
-    if (hasFirstBlock) {
-      second = getLevels(1);
-      Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
-      Value isFirst =
-          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, inUnit, b.i64(0));
-      count = arith::SelectOp::create(b, isFirst, getCount(b, tile, unit),
-                                      b.i64(0));
-    }
     SmallVector<Value> planes;
     for (int64_t bit = 0; bit < format.getBits(); ++bit)
       planes.push_back(loadPlane(b, here, bit));
-    SmallVector<Value> result;
-    for (int64_t c = 0; c < kBlockColumns; ++c) {
-      SmallVector<Value> levels = first;
-      if (count) {
-        Value inSecond = arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
-                                               b.i64(c), count);
-        for (auto [level, other] : llvm::zip_equal(levels, second))
-          level = arith::SelectOp::create(b, inSecond, other, level);
+    auto decode = [&](int64_t table) {
+      SmallVector<Value> levels = getLevels(table), result;
+      for (int64_t c = 0; c < kBlockColumns; ++c) {
+        // Halves the levels bit by bit.
+        SmallVector<Value> left = levels;
+        for (Value plane : planes) {
+          Value isSet = testColumn(b, plane, c);
+          for (size_t i = 0; i < left.size() / 2; ++i)
+            left[i] =
+                arith::SelectOp::create(b, isSet, left[2 * i + 1], left[2 * i]);
+          left.truncate(left.size() / 2);
+        }
+        result.push_back(left.front());
       }
-      // Halves the levels bit by bit.
-      for (Value plane : planes) {
-        Value isSet = testColumn(b, plane, c);
-        for (size_t i = 0; i < levels.size() / 2; ++i)
-          levels[i] = arith::SelectOp::create(b, isSet, levels[2 * i + 1],
-                                              levels[2 * i]);
-        levels.truncate(levels.size() / 2);
-      }
-      result.push_back(levels.front());
-    }
-    return result;
+      return result;
+    };
+    if (!hasFirstBlock)
+      return decode(0);
+
+    Value inUnit = b.sub(block, b.mul(unit, unitColumns / kBlockColumns));
+    Value isFirst =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, inUnit, b.i64(0));
+    SmallVector<Type> types(kBlockColumns, b.f32x(kTileRows));
+    return b.choose(
+        isFirst, types,
+        [&] {
+          SmallVector<Value> result = decode(0);
+          Value count = getCount(b, tile, unit);
+          for (auto [c, value, other] : llvm::enumerate(result, decode(1))) {
+            Value inSecond = arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                                                   b.i64(c), count);
+            value = arith::SelectOp::create(b, inSecond, other, value);
+          }
+          return result;
+        },
+        [&] { return decode(0); });
   }
 
   SmallVector<TermCodes> getTerms(KernelBuilder &b, Value tile, Value block,

@@ -516,12 +516,30 @@ void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
 
 void KernelBuilder::ifThenElse(Value condition, function_ref<void()> body,
                                function_ref<void()> otherwise) {
-  auto op = scf::IfOp::create(*this, condition, /*withElseRegion=*/true);
+  auto returnNothing = [](function_ref<void()> run) {
+    run();
+    return Carried();
+  };
+  choose(
+      condition, {}, [&] { return returnNothing(body); },
+      [&] { return returnNothing(otherwise); });
+}
+
+KernelBuilder::Carried
+KernelBuilder::choose(Value condition, TypeRange types,
+                      function_ref<Carried()> body,
+                      function_ref<Carried()> otherwise) {
+  auto op = scf::IfOp::create(*this, types, condition,
+                              /*addThenBlock=*/true, /*addElseBlock=*/true);
   OpBuilder::InsertionGuard guard(*this);
-  setInsertionPointToStart(op.thenBlock());
-  body();
-  setInsertionPointToStart(op.elseBlock());
-  otherwise();
+  auto fill = [&](Block *block, function_ref<Carried()> run) {
+    setInsertionPointToStart(block);
+    Carried values = run();
+    scf::YieldOp::create(*this, values);
+  };
+  fill(op.thenBlock(), body);
+  fill(op.elseBlock(), otherwise);
+  return Carried(op.getResults());
 }
 
 Value KernelBuilder::intrinsic(StringRef name, Type result,

@@ -152,6 +152,10 @@ public:
   void ifThen(Value condition, llvm::function_ref<void()> body);
   void ifThenElse(Value condition, llvm::function_ref<void()> body,
                   llvm::function_ref<void()> otherwise);
+  /// The values of `types` that one of the two makes.
+  Carried choose(Value condition, mlir::TypeRange types,
+                 llvm::function_ref<Carried()> body,
+                 llvm::function_ref<Carried()> otherwise);
 
   /// i32 lanes plus the products of `codes` (unsigned bytes) and `activations`
   /// (signed bytes), four at a time. Only for DotKind::DotAccumulate.
