@@ -18,7 +18,8 @@
 namespace llq {
 
 /// A plane of bits of a block, each worth `weight`: bit f of byte 4 * row + j
-/// is that of column 4 * f + j. `alike` says that the bits of a byte are.
+/// is that of column 4 * f + j. Weights are 1 to 15; `alike` says that the bits
+/// of a byte are.
 struct BitPlane {
   mlir::Value bits;
   int64_t weight = 1;
@@ -99,7 +100,7 @@ public:
 
   /// Whether some terms can be planes, and whether all are, at no cost.
   /// Products with planes are looked up where the level can do that
-  /// (LinearKernel.cpp).
+  /// (PlaneTables.h).
   bool hasPlanes = false;
   bool onlyPlanes = false;
 

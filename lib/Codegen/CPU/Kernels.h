@@ -100,7 +100,7 @@ struct LinearKernel {
   void emit(mlir::ModuleOp module, const CPULevel &level) const;
   /// Work items: tiles, or pairs of a gate and an up tile.
   int64_t getItems() const;
-  /// Of the levels that look up sums of a single token (LinearKernel.cpp).
+  /// Of the levels that look up products with planes (PlaneTables.h).
   int64_t getScratchBytes() const;
 };
 

@@ -7,12 +7,9 @@
 // then block by block, then unit by unit. Activations with one scale per token
 // are summed exactly over whole units.
 //
-// Planes of bits are multiplied in another way where the level has look-ups in
-// 64 bytes: sums of any of four activations come from tables of the token, so
-// that a plane of a block takes four look-ups and four products with ones, not
-// eight bytes of bits and eight products. The sums are the same integers. What
-// codes share between tokens they lose: formats that have codes too or take
-// long to make planes do so for a single token only.
+// Products with planes of bits are looked up where the level can
+// (PlaneTables.h). What codes share between tokens is lost so: formats that
+// have codes too or take long to make planes do so for a single token only.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -20,6 +17,7 @@
 
 #include "Decoder.h"
 #include "Kernels.h"
+#include "PlaneTables.h"
 
 #include "llq/Packing/CPULayout.h"
 
@@ -145,7 +143,7 @@ public:
   /// Whether products with planes are looked up, at least a single token's.
   bool looksUp() const {
     return kernel.input.isQuantized() && decoder->hasPlanes &&
-           b.level.byteMoves == ByteMoves::Vector;
+           PlaneTables::isSupported(b.level);
   }
 
 private:
@@ -162,10 +160,6 @@ private:
   void compute(Value item, int64_t items, Value token, int64_t count);
   /// The kernel's items, `atOnce` at a time and the rest one by one.
   void forItems(int64_t atOnce, function_ref<void(Value, int64_t)> run);
-  /// Fills the tables with what is looked up for the row `x`.
-  void makeTables(Value x);
-  /// Products of a block's terms in planes and activations, i32 by row.
-  SmallVector<Value> lookUp(ArrayRef<ArrayRef<BitPlane>> terms, Value block);
   /// One block, for the int8 form: adds to `sums` (by token) the products
   /// scaled by the activations' scales.
   void blockInt8(const Strip &strip, Value x, Value block, Value zero,
@@ -223,8 +217,8 @@ private:
   int64_t xStride;
   int64_t lanes;
   Value x, weight, bias, residual, y;
-  /// Null where nothing is looked up.
-  Value tables;
+  /// Of the present token, where products are looked up.
+  std::optional<PlaneTables> tables;
 };
 
 } // namespace
@@ -491,94 +485,8 @@ SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
 // Integer activations and several streams of codes
 //===----------------------------------------------------------------------===//
 
-/// Tables of a block: for the bits 0 to 3 of a plane's bytes, sums of codes'
-/// low 4 bits, then sums of what they are above these, divided by 16, then both
-/// for the bits 4 to 7. A table has 16 entries for each of a row's four bytes.
-static constexpr int64_t kTableBytes = 64, kBlockTableBytes = 4 * kTableBytes;
 /// Terms that are looked up in turns.
 static constexpr size_t kLookUpTerms = 4;
-
-void LinearEmitter::makeTables(Value x) {
-  VectorType bytes = b.i8x(kBlockColumns);
-  Value zero = b.splat(bytes, int64_t(0));
-  b.loop(b.i64(0), b.i64(decoder->blocks), 1, [&](Value block) {
-    Value codes = b.load(bytes, b.advance(x, b.mul(block, kBlockColumns)));
-    Value parts[] = {
-        arith::AndIOp::create(b, codes, b.splat(bytes, int64_t(15))),
-        arith::ShRSIOp::create(b, codes, b.splat(bytes, int64_t(4)))};
-    Value out = b.advance(tables, b.mul(block, kBlockTableBytes));
-    for (int64_t half = 0; half < 2; ++half)
-      for (auto [p, part] : llvm::enumerate(parts)) {
-        Value sums;
-        for (int64_t i = 4 * half; i < 4 * half + 4; ++i) {
-          // Code 4 i + j where the index has the bit of i.
-          SmallVector<int64_t> places;
-          for (int64_t j = 0; j < 4; ++j)
-            for (int64_t index = 0; index < 16; ++index)
-              places.push_back(index >> i % 4 & 1 ? 4 * i + j : kBlockColumns);
-          Value some = vector::ShuffleOp::create(b, part, zero, places);
-          sums = sums ? b.add(sums, some) : some;
-        }
-        b.store(sums, out, (2 * half + p) * kTableBytes);
-      }
-  });
-}
-
-SmallVector<Value> LinearEmitter::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
-                                         Value block) {
-  VectorType bytes = b.i8x(kTableBytes), words = b.i32x(kTileRows);
-  Value here = b.advance(tables, b.mul(block, kBlockTableBytes));
-  // Byte 4 * row + j looks in table j.
-  Value table =
-      vector::BitCastOp::create(b, bytes, b.splat(words, int64_t(0x30201000)));
-  auto lookUpIn = [&](Value entries, Value index) {
-    return b.intrinsic("llvm.x86.avx512.permvar.qi.512", bytes,
-                       {entries, index});
-  };
-  Value lows[2], highs[2];
-  for (int64_t half = 0; half < 2; ++half) {
-    lows[half] = b.load(bytes, here, half * 2 * kTableBytes);
-    highs[half] = b.load(bytes, here, (half * 2 + 1) * kTableBytes);
-  }
-  // Terms take turns: a chain of products waits for each of them.
-  SmallVector<Value> low(terms.size(), b.splat(words, int64_t(0))), high = low;
-  // Bits that are alike take all eight activations or none.
-  Value full =
-      vector::BitCastOp::create(b, bytes, b.splat(words, int64_t(0x3f2f1f0f)));
-  auto sumOfAll = [&](ArrayRef<Value> tables) {
-    return b.add(lookUpIn(tables[0], full), lookUpIn(tables[1], full));
-  };
-  for (auto [t, planes] : llvm::enumerate(terms))
-    for (const BitPlane &plane : planes) {
-      if (!plane.alike)
-        continue;
-      auto worth = [&](int64_t weight) {
-        return arith::AndIOp::create(b, plane.bits,
-                                     b.splat(bytes, int64_t(int8_t(weight))));
-      };
-      low[t] = b.dotAccumulate(low[t], worth(plane.weight), sumOfAll(lows));
-      high[t] =
-          b.dotAccumulate(high[t], worth(16 * plane.weight), sumOfAll(highs));
-    }
-  for (int64_t half = 0; half < 2; ++half)
-    for (auto [t, planes] : llvm::enumerate(terms))
-      for (const BitPlane &plane : planes) {
-        if (plane.alike)
-          continue;
-        Value &last = planes.size() > 1 ? high[t] : low[t];
-        Value index = arith::OrIOp::create(
-            b, b.extractBits(plane.bits, 4 * half, 4, 0), table);
-        low[t] = b.dotAccumulate(low[t], lookUpIn(lows[half], index),
-                                 b.splat(bytes, plane.weight));
-        last = b.dotAccumulate(
-            last, b.splat(bytes, int64_t(int8_t(16 * plane.weight))),
-            lookUpIn(highs[half], index));
-      }
-  for (auto [t, planes] : llvm::enumerate(terms))
-    if (planes.size() > 1)
-      low[t] = b.add(low[t], high[t]);
-  return low;
-}
 
 /// With activations of one scale, sums of the unit are exact; otherwise the
 /// exact sums of a block are scaled by that of its activations. Coefficients
@@ -627,7 +535,7 @@ SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
         return;
       SmallVector<ArrayRef<BitPlane>> terms(planes.begin(), planes.end());
       for (auto [place, products] :
-           llvm::zip_equal(places, lookUp(terms, block)))
+           llvm::zip_equal(places, tables->lookUp(terms, block)))
         addProducts(place.first, 0, place.second, products);
       planes.clear();
       places.clear();
@@ -635,7 +543,7 @@ SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
     for (auto [s, strip] : llvm::enumerate(strips)) {
       SmallVector<TermCodes> codes = decoder->getTerms(
           b, strip.tile, block, unit, isFirst,
-          /*forLookUp=*/bool(tables), 4 * strip.row, 4 * lanes);
+          /*forLookUp=*/tables.has_value(), 4 * strip.row, 4 * lanes);
       bool hasCodes = false;
       for (auto [term, one] : llvm::enumerate(codes)) {
         if (one.empty())
@@ -975,12 +883,12 @@ void LinearEmitter::emit() {
   atOnce = std::max<int64_t>(1, atOnce);
   most = std::max<int64_t>(1, most);
   auto withTables = [&](Value token) {
-    tables = b.scratch();
-    makeTables(b.advance(x, b.mul(token, xStride)));
+    tables.emplace(b, b.scratch());
+    tables->fill(b.advance(x, b.mul(token, xStride)), decoder->blocks);
     forItems(std::max<int64_t>(1, fill), [&](Value item, int64_t items) {
       compute(item, items, token, 1);
     });
-    tables = {};
+    tables.reset();
   };
   auto withoutTables = [&] {
     forItems(atOnce, [&](Value item, int64_t items) {
@@ -1014,8 +922,8 @@ void LinearEmitter::forItems(int64_t atOnce,
 int64_t LinearKernel::getScratchBytes() const {
   if (!input.isQuantized() || !createCPUDecoder(weight)->hasPlanes)
     return 0;
-  return getPaddedColumns(getWeightColumns(weight)) / kBlockColumns *
-         kBlockTableBytes;
+  return PlaneTables::getBytes(getPaddedColumns(getWeightColumns(weight)) /
+                               kBlockColumns);
 }
 
 void LinearKernel::emit(ModuleOp module, const CPULevel &level) const {
