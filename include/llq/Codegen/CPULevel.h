@@ -30,7 +30,7 @@ enum class ByteMoves {
   Scalar,
   /// Eight at a time by PDEP (BMI2).
   BitDeposit,
-  /// A register at a time (AVX-512 VBMI and VBMI2).
+  /// A register at a time (AVX-512 VBMI and VBMI2; BITALG counts their bits).
   Vector,
 };
 
