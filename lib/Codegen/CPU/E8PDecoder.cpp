@@ -92,33 +92,16 @@ makeFields(const numerics::E8Table &table, int64_t first, int64_t width,
   return fields;
 }
 
-/// For each entry of E8P, for which of its coordinates `field` holds, a bit
-/// each.
-std::array<uint8_t, 256> makePlane(function_ref<bool(int64_t doubled)> field) {
-  return makeFields(numerics::e8pTable(), 0, 1, field);
-}
-
-/// The parity of each byte.
-Value getParity(KernelBuilder &b, Value bytes) {
-  if (b.level.byteMoves == ByteMoves::Vector)
-    return b.extractBits(b.popCount(bytes), 0, 1, 0);
-  static constexpr uint8_t parities[16] = {0, 1, 1, 0, 1, 0, 0, 1,
-                                           1, 0, 0, 1, 0, 1, 1, 0};
-  Value folded = arith::XOrIOp::create(b, b.extractBits(bytes, 0, 4, 0),
-                                       b.extractBits(bytes, 4, 4, 0));
-  return b.lookUp16(parities, folded);
-}
-
 int64_t getMagnitude(int64_t doubled) { return std::abs(doubled) / 2; }
 
 /// The signs of a tuple's coordinates, a bit each, and whether they were an odd
 /// number, which means the shift downwards and has turned the first of them.
 /// `ones` is odd where an odd number of magnitudes is 1.
 std::pair<Value, Value> decodeSigns(KernelBuilder &b, Value signs, Value ones) {
-  Value odd = getParity(b, signs);
+  Value odd = b.parity(signs);
   signs = arith::XOrIOp::create(b, signs, odd);
   // Then the table's last coordinate is negative.
-  Value negative = b.extractBits(getParity(b, ones), 0, 1, 7);
+  Value negative = b.extractBits(b.parity(ones), 0, 1, 7);
   return {arith::XOrIOp::create(b, signs, negative), odd};
 }
 
@@ -128,10 +111,10 @@ SmallVector<BitPlane> decodeE8PPlanes(KernelBuilder &b, Value entries,
                                       Value signs) {
   Value all = b.splat(entries.getType(), int64_t(-1));
   auto whereIs = [&](int64_t magnitude) {
-    return b.lookUp256(makePlane([=](int64_t doubled) {
-                         return getMagnitude(doubled) == magnitude;
-                       }),
-                       entries);
+    auto isThis = [=](int64_t doubled) {
+      return getMagnitude(doubled) == magnitude;
+    };
+    return b.lookUp256(makeFields(numerics::e8pTable(), 0, 1, isThis), entries);
   };
   Value isZero = whereIs(0), isOne = whereIs(1);
   auto [negative, odd] = decodeSigns(b, signs, isOne);

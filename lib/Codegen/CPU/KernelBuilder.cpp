@@ -358,6 +358,21 @@ Value KernelBuilder::lookUp16(ArrayRef<uint8_t> table, Value indices) {
   });
 }
 
+Value KernelBuilder::parity(Value bytes) {
+  if (level.byteMoves == ByteMoves::Vector)
+    return extractBits(popCount(bytes), 0, 1, 0);
+  static constexpr uint8_t parities[16] = {0, 1, 1, 0, 1, 0, 0, 1,
+                                           1, 0, 0, 1, 0, 1, 1, 0};
+  Value folded = arith::XOrIOp::create(*this, extractBits(bytes, 0, 4, 0),
+                                       extractBits(bytes, 4, 4, 0));
+  return lookUp16(parities, folded);
+}
+
+Value KernelBuilder::lookUp64(Value table, Value indices) {
+  return intrinsic("llvm.x86.avx512.permvar.qi.512", table.getType(),
+                   {table, indices});
+}
+
 Value KernelBuilder::lookUp256(ArrayRef<uint8_t> table, Value indices) {
   return perRegister(indices, [&](Value part) -> Value {
     Type type = part.getType();

@@ -107,6 +107,11 @@ public:
   /// from `pointer`, the others are zero: bytes [first, first + count) of that.
   /// May read 64 bytes from anywhere up to the end of what is there.
   Value expandBytes(Value mask, Value pointer, int64_t first, int64_t count);
+  /// 1 for each byte with an odd number of ones, else 0.
+  Value parity(Value bytes);
+  /// Bytes of `table`, a vector of 64, by the low 6 bits of as many indices.
+  /// Only for ByteMoves::Vector.
+  Value lookUp64(Value table, Value indices);
   /// Bytes of a table of 16, by indices below that; of a table of 256, by any.
   Value lookUp16(llvm::ArrayRef<uint8_t> table, Value indices);
   Value lookUp256(llvm::ArrayRef<uint8_t> table, Value indices);

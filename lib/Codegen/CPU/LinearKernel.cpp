@@ -140,14 +140,15 @@ public:
                                          : kTileRows) {}
 
   void emit();
+
+private:
+  using Epilogue = LinearKernel::Epilogue;
+
   /// Whether products with planes are looked up, at least a single token's.
   bool looksUp() const {
     return kernel.input.isQuantized() && decoder->hasPlanes &&
            PlaneTables::isSupported(b.level);
   }
-
-private:
-  using Epilogue = LinearKernel::Epilogue;
 
   /// Rows [row, row + lanes) of a tile.
   struct Strip {
@@ -873,7 +874,8 @@ void LinearEmitter::emit() {
   // Items that a single token takes at once: as many tiles as fill the
   // registers with four sums.
   int64_t tiles = kernel.epilogue == Epilogue::SwiGLU ? 2 : 1;
-  int64_t fill = b.level.vectorBytes / 16 / tiles, atOnce = fill;
+  int64_t fill = std::max<int64_t>(1, b.level.vectorBytes / 16 / tiles);
+  int64_t atOnce = fill;
   int64_t most =
       kernel.input.isQuantized() ? b.level.tokensInt8 : b.level.tokensF32;
   if (kernel.input.isQuantized() && decoder->terms) {
@@ -885,7 +887,7 @@ void LinearEmitter::emit() {
   auto withTables = [&](Value token) {
     tables.emplace(b, b.scratch());
     tables->fill(b.advance(x, b.mul(token, xStride)), decoder->blocks);
-    forItems(std::max<int64_t>(1, fill), [&](Value item, int64_t items) {
+    forItems(fill, [&](Value item, int64_t items) {
       compute(item, items, token, 1);
     });
     tables.reset();
@@ -920,10 +922,10 @@ void LinearEmitter::forItems(int64_t atOnce,
 }
 
 int64_t LinearKernel::getScratchBytes() const {
-  if (!input.isQuantized() || !createCPUDecoder(weight)->hasPlanes)
-    return 0;
-  return PlaneTables::getBytes(getPaddedColumns(getWeightColumns(weight)) /
-                               kBlockColumns);
+  std::unique_ptr<CPUDecoder> decoder = createCPUDecoder(weight);
+  return input.isQuantized() && decoder->hasPlanes
+             ? PlaneTables::getBytes(decoder->blocks)
+             : 0;
 }
 
 void LinearKernel::emit(ModuleOp module, const CPULevel &level) const {

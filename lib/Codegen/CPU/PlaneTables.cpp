@@ -43,10 +43,6 @@ SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
   auto repeat = [&](int64_t word) -> Value {
     return vector::BitCastOp::create(b, bytes, b.splat(words, word));
   };
-  auto lookUpIn = [&](Value entries, Value index) {
-    return b.intrinsic("llvm.x86.avx512.permvar.qi.512", bytes,
-                       {entries, index});
-  };
   Value here = b.advance(memory, b.mul(block, kBlockBytes));
   Value lows[2], highs[2];
   for (int64_t half = 0; half < 2; ++half) {
@@ -55,32 +51,28 @@ SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
   }
 
   // A long chain of products is cut in two.
-  SmallVector<Value> sums(terms.size(), b.splat(words, int64_t(0)));
-  SmallVector<Value> others = sums;
+  SmallVector<Value> low(terms.size(), b.splat(words, int64_t(0))), high = low;
   auto isLong = [&](size_t term) { return terms[term].size() > 1; };
-  auto add = [&](size_t term, auto makeLow, auto makeHigh) {
-    sums[term] = makeLow(sums[term]);
-    Value &high = isLong(term) ? others[term] : sums[term];
-    high = makeHigh(high);
+  auto highOf = [&](size_t term) -> Value & {
+    return isLong(term) ? high[term] : low[term];
+  };
+  auto weigh = [&](int64_t weight) {
+    return b.splat(bytes, int64_t(int8_t(weight)));
   };
 
   // Bits that are alike take all eight activations or none.
   Value full = repeat(0x3f2f1f0f);
-  auto sumOfAll = [&](ArrayRef<Value> tables) {
-    return b.add(lookUpIn(tables[0], full), lookUpIn(tables[1], full));
-  };
+  Value allLow = b.add(b.lookUp64(lows[0], full), b.lookUp64(lows[1], full));
+  Value allHigh = b.add(b.lookUp64(highs[0], full), b.lookUp64(highs[1], full));
   for (auto [t, planes] : llvm::enumerate(terms))
     for (const BitPlane &plane : planes) {
       if (!plane.alike)
         continue;
-      auto multiply = [&](Value sum, int64_t weight, ArrayRef<Value> tables) {
-        Value worth = arith::AndIOp::create(
-            b, plane.bits, b.splat(bytes, int64_t(int8_t(weight))));
-        return b.dotAccumulate(sum, worth, sumOfAll(tables));
+      auto worth = [&](int64_t weight) -> Value {
+        return arith::AndIOp::create(b, plane.bits, weigh(weight));
       };
-      add(
-          t, [&](Value sum) { return multiply(sum, plane.weight, lows); },
-          [&](Value sum) { return multiply(sum, 16 * plane.weight, highs); });
+      low[t] = b.dotAccumulate(low[t], worth(plane.weight), allLow);
+      highOf(t) = b.dotAccumulate(highOf(t), worth(16 * plane.weight), allHigh);
     }
 
   // Byte 4 * row + j looks in table j.
@@ -92,21 +84,15 @@ SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
           continue;
         Value index = arith::OrIOp::create(
             b, b.extractBits(plane.bits, 4 * half, 4, 0), table);
-        add(
-            t,
-            [&](Value sum) {
-              // Sums of low bits have no sign.
-              return b.dotAccumulate(sum, lookUpIn(lows[half], index),
-                                     b.splat(bytes, plane.weight));
-            },
-            [&](Value sum) {
-              Value weight = b.splat(bytes, int64_t(int8_t(16 * plane.weight)));
-              return b.dotAccumulate(sum, weight, lookUpIn(highs[half], index));
-            });
+        // Sums of low bits have no sign.
+        low[t] = b.dotAccumulate(low[t], b.lookUp64(lows[half], index),
+                                 weigh(plane.weight));
+        highOf(t) = b.dotAccumulate(highOf(t), weigh(16 * plane.weight),
+                                    b.lookUp64(highs[half], index));
       }
 
   for (size_t t = 0; t < terms.size(); ++t)
     if (isLong(t))
-      sums[t] = b.add(sums[t], others[t]);
-  return sums;
+      low[t] = b.add(low[t], high[t]);
+  return low;
 }
