@@ -23,30 +23,71 @@ OutliersLayout::OutliersLayout(OutliersAttr format, int64_t k) {
   blocks = getPaddedColumns(k) / kBlockColumns;
   scalesOffset = cast<CPULayoutInterface>(format.getBase()).getTileBytes(k);
   zerosOffset = scalesOffset + kTileRows * 2;
-  streamOffset = zerosOffset + kTileRows;
-  presenceOffset = scalesOffset + 64;
-  startsOffset = presenceOffset + blocks * 8;
-  stepsOffset = startsOffset + llvm::divideCeil(blocks, kStartBlocks) * 4;
-  tileBytes = llvm::alignTo(stepsOffset + blocks * 2, 64);
+  codesOffset = llvm::alignTo(zerosOffset + kTileRows, 8);
+  columnsOffset = codesOffset + 8;
+  countsOffset = scalesOffset + 64;
+  startsOffset = countsOffset + blocks * kTileRows;
+  placesOffset = startsOffset + llvm::divideCeil(blocks, kStartBlocks) * 4;
+  tileBytes = llvm::alignTo(placesOffset + blocks * 2, 64);
 }
 
 namespace {
 
-/// The masks and codes of a tile, block by block.
-struct TileCodes {
-  TileCodes(const numerics::SparseView &sparse, int64_t rowBegin,
-            int64_t blocks);
+/// Codes of a step and row.
+constexpr int64_t kStepCodes = 4;
 
-  struct Block {
-    uint64_t presence = 0;
-    /// Bit f of byte 4 * row + j: column 4 f + j; and its codes.
-    uint8_t masks[64] = {}, codes[8][64] = {};
-    int64_t count = 0;
-
-    int64_t getBytes() const { return llvm::popcount(presence) + count; }
+/// The codes of a block by row, in the order of their columns.
+struct BlockCodes {
+  struct Code {
+    uint8_t column, bits;
   };
-  std::vector<Block> blocks;
+  SmallVector<Code, 8> rows[kTileRows];
+
+  int64_t getCount() const {
+    int64_t count = 0;
+    for (const auto &row : rows)
+      count += int64_t(row.size());
+    return count;
+  }
+  /// At least one.
+  int64_t getSteps() const {
+    int64_t most = 1;
+    for (const auto &row : rows)
+      most = std::max(most, int64_t(row.size()));
+    return llvm::divideCeil(most, kStepCodes);
+  }
 };
+
+std::vector<BlockCodes> getBlocks(const numerics::SparseView &sparse,
+                                  int64_t rowBegin, int64_t count) {
+  static_assert(numerics::kSparseRows == kTileRows &&
+                numerics::kSparseBlock == kBlockColumns);
+  std::vector<BlockCodes> blocks(count);
+  sparse.forRows(
+      rowBegin, std::min(sparse.rows, rowBegin + kTileRows),
+      [](int64_t, int64_t, int64_t, uint8_t) {},
+      [&](int64_t row, int64_t column, uint8_t code) {
+        blocks[column / kBlockColumns].rows[row - rowBegin].push_back(
+            {uint8_t(column % kBlockColumns), code});
+      });
+  for (BlockCodes &block : blocks)
+    for (auto &row : block.rows)
+      llvm::sort(row, [](const BlockCodes::Code &a, const BlockCodes::Code &b) {
+        return a.column < b.column;
+      });
+  return blocks;
+}
+
+/// Codes of all tiles before that of row `rowBegin`.
+int64_t getCodesBefore(const numerics::SparseView &sparse, int64_t rowBegin) {
+  return sparse.start(2 * (rowBegin / kTileRows) + 1);
+}
+
+/// Where the columns of a tile are behind the codes of all, if there are
+/// `before` codes before it.
+int64_t getColumnsBegin(int64_t before, int64_t rowBegin) {
+  return llvm::divideCeil(before * 5, 8) + rowBegin / kTileRows;
+}
 
 struct OutliersCPULayout
     : CPULayoutInterface::ExternalModel<OutliersCPULayout, OutliersAttr> {
@@ -71,9 +112,9 @@ struct OutliersCPULayout
     return OutliersLayout(cast<OutliersAttr>(attr), k).tileBytes;
   }
 
-  int64_t getTailBytes(Attribute attr, int64_t, int64_t) const {
-    auto format = cast<OutliersAttr>(attr);
-    return llvm::alignTo(format.getMasks() + format.getOutliers() +
+  int64_t getTailBytes(Attribute attr, int64_t n, int64_t) const {
+    int64_t codes = cast<OutliersAttr>(attr).getOutliers();
+    return llvm::alignTo(codes + getColumnsBegin(codes, getPaddedRows(n)) +
                              OutliersLayout::kTailSlack,
                          64);
   }
@@ -85,34 +126,6 @@ struct OutliersCPULayout
 };
 
 } // namespace
-
-TileCodes::TileCodes(const numerics::SparseView &sparse, int64_t rowBegin,
-                     int64_t count)
-    : blocks(count) {
-  static_assert(numerics::kSparseRows == kTileRows &&
-                numerics::kSparseBlock == kBlockColumns);
-  int64_t rowEnd = std::min(sparse.rows, rowBegin + kTileRows);
-  sparse.forRows(
-      rowBegin, rowEnd,
-      [&](int64_t row, int64_t block, int64_t j, uint8_t bits) {
-        int64_t byte = 4 * (row - rowBegin) + j;
-        blocks[block].presence |= uint64_t(1) << byte;
-        blocks[block].masks[byte] = bits;
-        blocks[block].count += llvm::popcount(bits);
-      },
-      [&](int64_t row, int64_t column, uint8_t code) {
-        int64_t c = column % kBlockColumns;
-        blocks[column / kBlockColumns]
-            .codes[c / 4][4 * (row - rowBegin) + c % 4] = code;
-      });
-}
-
-/// Where the stream of a tile begins in the tail.
-static int64_t getStreamBegin(const numerics::SparseView &sparse,
-                              int64_t rowBegin) {
-  int64_t tile = rowBegin / kTileRows;
-  return int64_t(sparse.start(2 * tile)) + int64_t(sparse.start(2 * tile + 1));
-}
 
 void OutliersCPULayout::packTile(Attribute attr, ArrayRef<ArrayRef<char>> data,
                                  int64_t n, int64_t k, int64_t rowBegin,
@@ -129,21 +142,28 @@ void OutliersCPULayout::packTile(Attribute attr, ArrayRef<ArrayRef<char>> data,
               rows);
 
   numerics::SparseView sparse = format.getSparse(data, n, k);
-  endian::write64le(out + layout.streamOffset,
-                    tail + getStreamBegin(sparse, rowBegin));
+  int64_t before = getCodesBefore(sparse, rowBegin);
+  endian::write64le(out + layout.codesOffset, tail + before);
+  endian::write64le(out + layout.columnsOffset,
+                    tail + format.getOutliers() +
+                        getColumnsBegin(before, rowBegin));
   int64_t place = 0, start = 0;
-  TileCodes tile(sparse, rowBegin, layout.blocks);
-  for (auto [i, block] : llvm::enumerate(tile.blocks)) {
+  for (auto [i, block] :
+       llvm::enumerate(getBlocks(sparse, rowBegin, layout.blocks))) {
     if (i % OutliersLayout::kStartBlocks == 0) {
       start = place;
       endian::write32le(out + layout.startsOffset +
                             int64_t(i) / OutliersLayout::kStartBlocks * 4,
                         uint32_t(start));
     }
-    endian::write64le(out + layout.presenceOffset + i * 8, block.presence);
-    endian::write16le(out + layout.stepsOffset + i * 2,
-                      uint16_t(place - start));
-    place += block.getBytes();
+    static_assert(OutliersLayout::kStartBlocks * kTileRows * kBlockColumns <=
+                  1 << OutliersLayout::kPlaceBits);
+    endian::write16le(out + layout.placesOffset + i * 2,
+                      uint16_t(place - start |
+                               block.getSteps() << OutliersLayout::kPlaceBits));
+    for (auto [row, codes] : llvm::enumerate(block.rows))
+      out[layout.countsOffset + i * kTileRows + row] = char(codes.size());
+    place += block.getCount();
   }
 }
 
@@ -152,17 +172,25 @@ void OutliersCPULayout::packTail(Attribute attr, ArrayRef<ArrayRef<char>> data,
                                  char *tail) const {
   auto format = cast<OutliersAttr>(attr);
   numerics::SparseView sparse = format.getSparse(data, n, k);
-  char *out = tail + getStreamBegin(sparse, rowBegin);
-  for (const TileCodes::Block &block :
-       TileCodes(sparse, rowBegin, OutliersLayout(format, k).blocks).blocks) {
-    for (uint8_t mask : block.masks)
-      if (mask)
-        *out++ = char(mask);
-    for (int64_t f = 0; f < 8; ++f)
-      for (int64_t byte = 0; byte < 64; ++byte)
-        if (block.masks[byte] >> f & 1)
-          *out++ = char(block.codes[f][byte]);
-  }
+  int64_t before = getCodesBefore(sparse, rowBegin);
+  char *codes = tail + before;
+  char *columns =
+      tail + format.getOutliers() + getColumnsBegin(before, rowBegin);
+  int64_t bit = 0;
+  auto put = [&](BlockCodes::Code code) {
+    *codes++ = char(code.bits);
+    for (int64_t i = 0; i < 5; ++i, ++bit)
+      columns[bit / 8] |= char((code.column >> i & 1) << bit % 8);
+  };
+  for (const BlockCodes &block :
+       getBlocks(sparse, rowBegin, OutliersLayout(format, k).blocks))
+    for (int64_t step = 0, steps = block.getSteps(); step < steps; ++step)
+      for (const auto &row : block.rows)
+        for (const BlockCodes::Code &code :
+             ArrayRef(row)
+                 .drop_front(std::min<size_t>(row.size(), step * kStepCodes))
+                 .take_front(kStepCodes))
+          put(code);
 }
 
 void llq::registerOutliersCPULayout(DialectRegistry &registry) {

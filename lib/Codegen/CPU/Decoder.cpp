@@ -74,6 +74,98 @@ llq::perVariant(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
   return llvm::to_vector_of<Value>(choice.getResults());
 }
 
+/// Steps of sparse codes that are not in a loop: what a tenth of all columns
+/// needs.
+static constexpr int64_t kStraightSteps = 2;
+
+KernelBuilder::Carried llq::forSparseCodes(
+    KernelBuilder &b, const SparseCodes &sparse, int64_t firstByte,
+    int64_t bytes, ValueRange init,
+    function_ref<KernelBuilder::Carried(Value, Value, Value, ValueRange)>
+        take) {
+  VectorType all = b.i8x(64);
+  SmallVector<int64_t> rows;
+  SmallVector<int8_t> places;
+  for (int64_t i = 0; i < 64; ++i) {
+    rows.push_back(i / 4);
+    places.push_back(int8_t(i % 4));
+  }
+  Value counts =
+      vector::ShuffleOp::create(b, sparse.counts, sparse.counts, rows);
+  Value first = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(all, ArrayRef<int8_t>(places)));
+  auto mine = [&](Value vector) -> Value {
+    if (bytes == 64)
+      return vector;
+    return vector::ExtractStridedSliceOp::create(
+        b, vector, ArrayRef<int64_t>{firstByte}, ArrayRef<int64_t>{bytes},
+        ArrayRef<int64_t>{1});
+  };
+  // What is left: counts, where codes and columns are, the values of `take`.
+  KernelBuilder::Carried state = {counts, sparse.codes, sparse.bit};
+  llvm::append_range(state, init);
+  auto next = [&](ValueRange now) {
+    Value counts = now[0], codes = now[1], bit = now[2];
+    // Below 33, and so are places: signs do not matter.
+    auto isThere = [&](Value counts, Value places) -> Value {
+      return arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, counts,
+                                   places);
+    };
+    Value present = b.collectBits(isThere(counts, first));
+    Value total = b.popCount(present);
+    Value columns =
+        b.expandFives(present, b.advance(sparse.columns, b.div(bit, 8)),
+                      b.rem(bit, 8), firstByte, bytes);
+    KernelBuilder::Carried result = {b.add(counts, b.splat(all, int64_t(-4))),
+                                     b.advance(codes, total),
+                                     b.add(bit, b.mul(total, 5))};
+    llvm::append_range(result,
+                       take(isThere(mine(counts), mine(first)),
+                            b.expandBytes(present, codes, firstByte, bytes),
+                            columns, now.drop_front(3)));
+    return result;
+  };
+  for (int64_t i = 0; i < kStraightSteps; ++i)
+    state = next(state);
+  state = b.loop(b.i64(kStraightSteps), sparse.steps, 1, state,
+                 [&](Value, ValueRange now) { return next(now); });
+  state.erase(state.begin(), state.begin() + 3);
+  return state;
+}
+
+KernelBuilder::Carried llq::forSparseValues(
+    KernelBuilder &b, const CPUDecoder &decoder, Value tile, Value block,
+    Value unit, ValueRange init,
+    function_ref<KernelBuilder::Carried(Value, Value, ValueRange)> take) {
+  VectorType words = b.i32x(kTileRows), floats = b.f32x(kTileRows);
+  auto coefficient = [&](int64_t term) {
+    return decoder.coefficient(b, tile, unit, term, 0, kTileRows);
+  };
+  Value one = coefficient(decoder.terms - 2);
+  Value scale = coefficient(decoder.terms - 1);
+  return forSparseCodes(
+      b, decoder.getSparseCodes(b, tile, block), 0, 64, init,
+      [&](Value isThere, Value codes, Value columns, ValueRange carried) {
+        KernelBuilder::Carried next(carried);
+        Value places = vector::BitCastOp::create(b, words, columns);
+        Value there = vector::BitCastOp::create(
+            b, words, arith::ExtSIOp::create(b, b.i8x(64), isThere));
+        for (auto [j, code] : llvm::enumerate(toFloats(b, codes))) {
+          Value byte = b.splat(words, int64_t(int32_t(uint32_t(255) << 8 * j)));
+          Value mine =
+              arith::CmpIOp::create(b, arith::CmpIPredicate::ne,
+                                    arith::AndIOp::create(b, there, byte),
+                                    b.splat(words, int64_t(0)));
+          Value value = arith::SelectOp::create(
+              b, mine, b.fma(scale, code, one), b.splat(floats, 0.0));
+          Value column =
+              arith::ShRUIOp::create(b, places, b.splat(words, int64_t(8 * j)));
+          next = take(value, column, next);
+        }
+        return next;
+      });
+}
+
 SmallVector<Value> llq::expandPlane(KernelBuilder &b, Value plane) {
   SmallVector<Value> codes;
   for (int64_t f = 0; f < 8; ++f)

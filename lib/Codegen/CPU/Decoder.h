@@ -35,6 +35,14 @@ struct TermCodes {
   bool empty() const { return codes.empty() && planes.empty(); }
 };
 
+/// Codes here and there in a block. Rows have up to four in each of `steps`
+/// steps, `counts` of 16 rows say how many in all. A step has its codes one
+/// after another from `codes` on, row by row, and as many columns of 5 bits
+/// from bit `bit` behind `columns` on; the next step follows it.
+struct SparseCodes {
+  mlir::Value counts, steps, codes, columns, bit;
+};
+
 /// Emits the code that decodes tiles of a weight w[N,K].
 ///
 /// The value of row r and column c is `scale(unit)[r] * values(...)[r]`, where
@@ -84,7 +92,8 @@ public:
     return {};
   }
 
-  /// The 32 columns of a block, each a vector of 16 rows, without the scale.
+  /// The 32 columns of a block, each a vector of 16 rows, without the scale and
+  /// without sparse codes.
   /// `zeros[u]` is the zero point of the block's unit u.
   virtual llvm::SmallVector<Value> values(KernelBuilder &b, Value tile,
                                           Value block,
@@ -115,6 +124,13 @@ public:
   }
   /// Largest code of a term.
   virtual int64_t getMaxCode(int64_t term) const { return maxCode; }
+  /// Whether the last two terms are a one for each sparse code, and these
+  /// codes. getTerms has none for them.
+  bool hasSparseCodes = false;
+  virtual SparseCodes getSparseCodes(KernelBuilder &b, Value tile,
+                                     Value block) const {
+    return {};
+  }
   /// Coefficients of a term, of rows [row, row + rows) of a unit.
   virtual Value coefficient(KernelBuilder &b, Value tile, Value unit,
                             int64_t term, int64_t row, int64_t rows) const {
@@ -147,6 +163,27 @@ llvm::SmallVector<mlir::Value> perVariant(
     mlir::Value unit, mlir::TypeRange types,
     llvm::function_ref<llvm::SmallVector<mlir::Value>(const CPUDecoder &)>
         body);
+
+/// Calls `take` for each step of sparse codes, carrying values, with bytes
+/// [firstByte, firstByte + bytes) of: whether byte 4 * row + j has a code, the
+/// codes, zero elsewhere, and in the low 5 bits their columns.
+KernelBuilder::Carried
+forSparseCodes(KernelBuilder &b, const SparseCodes &sparse, int64_t firstByte,
+               int64_t bytes, mlir::ValueRange init,
+               llvm::function_ref<KernelBuilder::Carried(
+                   mlir::Value isThere, mlir::Value codes, mlir::Value columns,
+                   mlir::ValueRange carried)>
+                   take);
+
+/// Calls `take` with sparse codes of a block as f32, one of each row at a time:
+/// what each adds to the weight that the other terms make, and in the low 5
+/// bits of i32 its column. Rows that have none have 0 at column 0.
+KernelBuilder::Carried forSparseValues(
+    KernelBuilder &b, const CPUDecoder &decoder, mlir::Value tile,
+    mlir::Value block, mlir::Value unit, mlir::ValueRange init,
+    llvm::function_ref<KernelBuilder::Carried(
+        mlir::Value values, mlir::Value columns, mlir::ValueRange carried)>
+        take);
 
 /// The 32 columns of a block's codes, those of all rows, as f32.
 llvm::SmallVector<mlir::Value> toFloats(KernelBuilder &b,

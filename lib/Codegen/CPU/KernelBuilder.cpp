@@ -121,6 +121,15 @@ void KernelBuilder::store(Value value, Value pointer, int64_t bytes) {
                         getAlignment(value.getType()));
 }
 
+Value KernelBuilder::gather32(Value pointer, Value indices) {
+  VectorType floats = f32x(16);
+  if (level.vectorBytes == 64)
+    return intrinsic(
+        "llvm.x86.avx512.vpermi2var.ps.512", floats,
+        {load(floats, pointer), indices, load(floats, pointer, 64)});
+  return gather(floats, pointer, extractBits(indices, 0, 5, 0));
+}
+
 Value KernelBuilder::gather(VectorType type, Value pointer, Value indices) {
   VectorType pointers = VectorType::get(type.getShape(), pointer.getType());
   Value places = LLVM::GEPOp::create(*this, pointers, type.getElementType(),
@@ -248,82 +257,112 @@ Value KernelBuilder::extractBits(Value bytes, int64_t from, int64_t width,
                                splat(type, int64_t(int8_t(mask))));
 }
 
-Value KernelBuilder::testBits(Value bytes, int64_t bit) {
-  auto type = cast<VectorType>(bytes.getType());
-  int64_t count = type.getNumElements();
-  Value isSet;
-  if (level.byteMoves == ByteMoves::Vector) {
-    Value masked = arith::AndIOp::create(
-        *this, bytes, splat(type, int64_t(int8_t(1 << bit))));
-    isSet = arith::CmpIOp::create(*this, arith::CmpIPredicate::ne, masked,
-                                  splat(type, int64_t(0)));
-  } else {
-    // What collects the sign bits of bytes wants them there.
-    VectorType words = i16x(count / 2);
-    Value shifted = vector::BitCastOp::create(*this, words, bytes);
-    shifted = arith::ShLIOp::create(*this, shifted, splat(words, 7 - bit));
-    isSet =
-        arith::CmpIOp::create(*this, arith::CmpIPredicate::slt,
-                              vector::BitCastOp::create(*this, type, shifted),
-                              splat(type, int64_t(0)));
-  }
-  Value bits = vector::BitCastOp::create(
-      *this, VectorType::get(1, getIntegerType(unsigned(count))), isSet);
-  bits = vector::ExtractOp::create(*this, bits, ArrayRef<int64_t>{0});
-  return count == 64 ? bits : arith::ExtUIOp::create(*this, getI64Type(), bits);
+Value KernelBuilder::collectBits(Value bits) {
+  int64_t count = cast<VectorType>(bits.getType()).getNumElements();
+  Value word = vector::BitCastOp::create(
+      *this, VectorType::get(1, getIntegerType(unsigned(count))), bits);
+  word = vector::ExtractOp::create(*this, word, ArrayRef<int64_t>{0});
+  return count == 64 ? word : arith::ExtUIOp::create(*this, getI64Type(), word);
 }
 
 Value KernelBuilder::popCount(Value bits) {
   return math::CtPopOp::create(*this, bits);
 }
 
-/// Eight bytes: those where the low byte of `mask` has ones come from
-/// `pointer`.
-static Value expandEight(KernelBuilder &b, Value mask, Value pointer) {
+/// Eight bytes: those where the low byte of `mask` has ones are the fields of
+/// `width` bits that follow each other in the i64 `fields`.
+static Value expandEight(KernelBuilder &b, Value mask, Value fields,
+                         int64_t width) {
   Type i64 = b.getI64Type();
+  int64_t field = (1 << width) - 1;
   if (b.level.byteMoves == ByteMoves::BitDeposit) {
     Value ones = b.intrinsic("llvm.x86.bmi.pdep.64", i64,
                              {mask, b.i64(0x0101010101010101)});
     return b.intrinsic("llvm.x86.bmi.pdep.64", i64,
-                       {b.load(i64, pointer), b.mul(ones, 255)});
+                       {fields, b.mul(ones, field)});
   }
   Value result = b.i64(0);
   for (int64_t i = 0; i < 8; ++i) {
     Value bit = arith::AndIOp::create(
         b, arith::ShRUIOp::create(b, mask, b.i64(i)), b.i64(1));
-    // A byte that is not there is read too: the mask takes it out.
-    Value byte = arith::ExtUIOp::create(b, i64, b.load(b.getI8Type(), pointer));
+    // A field that is not there is taken too: the mask takes it out.
+    Value byte = arith::AndIOp::create(b, fields, b.i64(field));
     byte = arith::ShLIOp::create(b, b.mul(byte, bit), b.i64(8 * i));
     result = arith::OrIOp::create(b, result, byte);
-    pointer = b.advance(pointer, bit);
+    fields = arith::ShRUIOp::create(b, fields, b.mul(bit, width));
   }
   return result;
 }
 
-Value KernelBuilder::expandBytes(Value mask, Value pointer, int64_t first,
-                                 int64_t count) {
-  if (level.byteMoves == ByteMoves::Vector && first == 0 && count == 64) {
-    VectorType type = i8x(64), bits = VectorType::get(64, getI1Type());
-    Value word = vector::BroadcastOp::create(
-        *this, VectorType::get(1, getI64Type()), mask);
-    return intrinsic("llvm.x86.avx512.mask.expand.v64i8", type,
-                     {load(type, pointer), splat(type, int64_t(0)),
-                      vector::BitCastOp::create(*this, bits, word)});
-  }
-  VectorType words = VectorType::get(count / 8, getI64Type());
-  Value result = splat(words, int64_t(0));
+/// Bytes [first, first + count) of 64, those where `mask` has ones from the
+/// fields of `width` bits that `load(n)` has from its n-th field on.
+static Value expandEights(KernelBuilder &b, Value mask, int64_t width,
+                          int64_t first, int64_t count,
+                          function_ref<Value(Value)> load) {
+  VectorType words = VectorType::get(count / 8, b.getI64Type());
+  Value result = b.splat(words, int64_t(0));
   for (int64_t i = 0; i < count / 8; ++i) {
     int64_t at = first + 8 * i;
-    Value before = arith::AndIOp::create(
-        *this, mask, this->i64(int64_t((uint64_t(1) << at) - 1)));
+    Value before =
+        arith::AndIOp::create(b, mask, b.i64(int64_t((uint64_t(1) << at) - 1)));
     Value eight = arith::AndIOp::create(
-        *this, arith::ShRUIOp::create(*this, mask, this->i64(at)),
-        this->i64(255));
-    result = vector::InsertOp::create(
-        *this, expandEight(*this, eight, advance(pointer, popCount(before))),
-        result, ArrayRef<int64_t>{i});
+        b, arith::ShRUIOp::create(b, mask, b.i64(at)), b.i64(255));
+    Value fields = load(b.popCount(before));
+    result = vector::InsertOp::create(b, expandEight(b, eight, fields, width),
+                                      result, ArrayRef<int64_t>{i});
   }
-  return vector::BitCastOp::create(*this, i8x(count), result);
+  return vector::BitCastOp::create(b, b.i8x(count), result);
+}
+
+/// Whether the level's own instruction for 64 bytes does it.
+static bool expandsAll(const CPULevel &level, int64_t first, int64_t count) {
+  return level.byteMoves == ByteMoves::Vector && first == 0 && count == 64;
+}
+
+static Value expandAll(KernelBuilder &b, Value mask, Value bytes) {
+  Value word =
+      vector::BroadcastOp::create(b, VectorType::get(1, b.getI64Type()), mask);
+  Value bits =
+      vector::BitCastOp::create(b, VectorType::get(64, b.getI1Type()), word);
+  return b.intrinsic("llvm.x86.avx512.mask.expand.v64i8", bytes.getType(),
+                     {bytes, b.splat(bytes.getType(), int64_t(0)), bits});
+}
+
+Value KernelBuilder::expandBytes(Value mask, Value pointer, int64_t first,
+                                 int64_t count) {
+  if (expandsAll(level, first, count))
+    return expandAll(*this, mask, load(i8x(64), pointer));
+  return expandEights(*this, mask, 8, first, count, [&](Value field) {
+    return load(getI64Type(), advance(pointer, field));
+  });
+}
+
+Value KernelBuilder::expandFives(Value mask, Value pointer, Value bit,
+                                 int64_t first, int64_t count) {
+  if (!expandsAll(level, first, count))
+    return expandEights(*this, mask, 5, first, count, [&](Value field) {
+      Value at = add(bit, mul(field, 5));
+      Value word = load(getI64Type(), advance(pointer, div(at, 8)));
+      return arith::ShRUIOp::create(*this, word, rem(at, 8));
+    });
+  // Eight fields take 40 bits: a word of 64 for each eight, from which the
+  // fields are shifted out.
+  VectorType bytes = i8x(64);
+  auto constant = [&](function_ref<int64_t(int64_t)> byte) -> Value {
+    SmallVector<int8_t> values;
+    for (int64_t i = 0; i < 64; ++i)
+      values.push_back(int8_t(byte(i)));
+    return arith::ConstantOp::create(
+        *this, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(values)));
+  };
+  Value words = lookUp64(load(bytes, pointer),
+                         constant([](int64_t i) { return i / 8 * 5 + i % 8; }));
+  Value shifts =
+      broadcast(bytes, arith::TruncIOp::create(*this, getI8Type(), bit));
+  shifts = add(shifts, constant([](int64_t i) { return i % 8 * 5; }));
+  Value fields =
+      intrinsic("llvm.x86.avx512.pmultishift.qb.512", bytes, {shifts, words});
+  return expandAll(*this, mask, fields);
 }
 
 Value KernelBuilder::perRegister(Value bytes, function_ref<Value(Value)> body) {
@@ -371,6 +410,28 @@ Value KernelBuilder::parity(Value bytes) {
 Value KernelBuilder::lookUp64(Value table, Value indices) {
   return intrinsic("llvm.x86.avx512.permvar.qi.512", table.getType(),
                    {table, indices});
+}
+
+Value KernelBuilder::lookUp32(Value table, Value indices) {
+  auto type = cast<VectorType>(indices.getType());
+  int64_t count = type.getNumElements();
+  // Bytes [first, first + size) of the table, again and again.
+  auto part = [&](int64_t first, int64_t size) -> Value {
+    SmallVector<int64_t> places;
+    for (int64_t i = 0; i < count; ++i)
+      places.push_back(first + i % size);
+    return vector::ShuffleOp::create(*this, table, table, places);
+  };
+  if (level.byteMoves == ByteMoves::Vector)
+    return lookUp64(part(0, 32), indices);
+  Value low = extractBits(indices, 0, 4, 0);
+  auto half = [&](int64_t first) {
+    return intrinsic(level.shuffleIntrinsic, type, {part(first, 16), low});
+  };
+  Value isHigh = arith::CmpIOp::create(*this, arith::CmpIPredicate::ne,
+                                       extractBits(indices, 4, 1, 4),
+                                       splat(type, int64_t(0)));
+  return arith::SelectOp::create(*this, isHigh, half(16), half(0));
 }
 
 Value KernelBuilder::lookUp256(ArrayRef<uint8_t> table, Value indices) {

@@ -83,6 +83,8 @@ public:
 
   Value load(mlir::Type type, Value pointer, int64_t bytes = 0);
   void store(Value value, Value pointer, int64_t bytes = 0);
+  /// Of 32 f32 at `pointer`, those of the low 5 bits of 16 i32.
+  Value gather32(Value pointer, Value indices);
   /// Lane i is element `indices[i]` of the array at `pointer`.
   Value gather(VectorType type, Value pointer, Value indices);
   /// A scalar of `type`'s element type, in all lanes.
@@ -100,13 +102,20 @@ public:
 
   /// Bits [from, from + width) of each byte, moved to bit `to`.
   Value extractBits(Value bytes, int64_t from, int64_t width, int64_t to);
-  /// Which of up to 64 bytes have bit `bit` set, the first one lowest: i64.
-  Value testBits(Value bytes, int64_t bit);
+  /// Up to 64 bits of a vector of i1 as an i64, the first one lowest.
+  Value collectBits(Value bits);
   Value popCount(Value bits);
   /// Of 64 bytes, those where the i64 `mask` has ones come one after another
   /// from `pointer`, the others are zero: bytes [first, first + count) of that.
   /// May read 64 bytes from anywhere up to the end of what is there.
   Value expandBytes(Value mask, Value pointer, int64_t first, int64_t count);
+  /// The same of fields of 5 bits, from bit `bit` behind `pointer`, an i64
+  /// below
+  /// 8. What is above the fields in bytes of `mask` is undefined.
+  Value expandFives(Value mask, Value pointer, Value bit, int64_t first,
+                    int64_t count);
+  /// Of `table`, 32 bytes, those of the low 5 bits of `indices`, bytes too.
+  Value lookUp32(Value table, Value indices);
   /// 1 for each byte with an odd number of ones, else 0.
   Value parity(Value bytes);
   /// Bytes of `table`, a vector of 64, by the low 6 bits of as many indices.

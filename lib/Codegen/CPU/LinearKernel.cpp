@@ -194,11 +194,26 @@ private:
   void addSplitBlock(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
   Value dot(ArrayRef<Value> codes, int64_t maxCode, Value x, int64_t firstStep);
-  Value dotPairs(ArrayRef<Value> codes, int64_t maxCode, Value x,
-                 int64_t firstStep);
+  Value dot(ArrayRef<Value> codes, int64_t maxCode,
+            ArrayRef<Value> activations);
+  Value dotPairs(ArrayRef<Value> codes, int64_t maxCode,
+                 ArrayRef<Value> activations);
+  /// `sum` and the products of one step.
+  Value accumulate(Value sum, Value codes, int64_t maxCode, Value activations) {
+    if (b.level.dot == DotKind::DotAccumulate)
+      return b.dotAccumulate(sum, codes, activations);
+    return b.add(sum, dotPairs(codes, maxCode, activations));
+  }
+  /// Products with a one for each sparse code of a block, and with the codes,
+  /// by token.
+  SmallVector<Value> sparseProducts(const Strip &strip, Value columns,
+                                    Value block, int64_t count);
   Value activationBytes(Value x, int64_t step);
   void blockF32(const Strip &strip, Value x, Value block, ArrayRef<Value> zeros,
                 MutableArrayRef<Value> sums);
+  /// The same of its sparse codes.
+  void addSparseF32(const Strip &strip, Value x, Value block, Value unit,
+                    MutableArrayRef<Value> sums);
   void splitBlockF32(const Strip &strip, Value x, Value block,
                      MutableArrayRef<Value> sums);
   void prefetch(Value tile, Value block);
@@ -234,25 +249,33 @@ Value LinearEmitter::activationBytes(Value x, int64_t step) {
   return vector::BitCastOp::create(b, b.i8x(4 * lanes), word);
 }
 
-/// Products of `codes` (one vector per step) and activations, summed over the
-/// steps and over the four columns of each: i32 by row.
+/// Products of `codes` (one vector per step) and the activations from step
+/// `firstStep` on, summed over the steps and over the four columns of each: i32
+/// by row.
 Value LinearEmitter::dot(ArrayRef<Value> codes, int64_t maxCode, Value x,
                          int64_t firstStep) {
+  SmallVector<Value> activations;
+  for (size_t s = 0; s < codes.size(); ++s)
+    activations.push_back(activationBytes(x, firstStep + s));
+  return dot(codes, maxCode, activations);
+}
+
+Value LinearEmitter::dot(ArrayRef<Value> codes, int64_t maxCode,
+                         ArrayRef<Value> activations) {
   if (b.level.dot == DotKind::MaddPairs)
-    return dotPairs(codes, maxCode, x, firstStep);
+    return dotPairs(codes, maxCode, activations);
   // Two chains: a long chain of waiting instructions fills the scheduler.
   Value sums[2] = {b.splat(b.i32x(lanes), int64_t(0)),
                    b.splat(b.i32x(lanes), int64_t(0))};
   for (auto [s, code] : llvm::enumerate(codes))
-    sums[s % 2] =
-        b.dotAccumulate(sums[s % 2], code, activationBytes(x, firstStep + s));
+    sums[s % 2] = b.dotAccumulate(sums[s % 2], code, activations[s]);
   return codes.size() > 1 ? b.add(sums[0], sums[1]) : sums[0];
 }
 
 /// The same by pair sums in 16 bits: as many steps as cannot overflow are added
 /// before they are widened. 8-bit codes are taken apart into two halves.
-Value LinearEmitter::dotPairs(ArrayRef<Value> codes, int64_t maxCode, Value x,
-                              int64_t firstStep) {
+Value LinearEmitter::dotPairs(ArrayRef<Value> codes, int64_t maxCode,
+                              ArrayRef<Value> activations) {
   VectorType bytes = b.i8x(4 * lanes), words = b.i16x(2 * lanes);
   VectorType sums = b.i32x(lanes);
   Value ones = b.splat(words, int64_t(1));
@@ -270,9 +293,8 @@ Value LinearEmitter::dotPairs(ArrayRef<Value> codes, int64_t maxCode, Value x,
     int64_t most = getMost(maxCode);
     Value pairs;
     for (auto [s, code] : llvm::enumerate(codes)) {
-      Value product =
-          b.intrinsic(b.level.dotIntrinsic, words,
-                      {part(code), activationBytes(x, firstStep + s)});
+      Value product = b.intrinsic(b.level.dotIntrinsic, words,
+                                  {part(code), activations[s]});
       pairs = pairs ? b.add(pairs, product) : product;
       if ((s + 1) % most == 0 || s + 1 == codes.size()) {
         addTo(pairs, weights);
@@ -489,6 +511,32 @@ SmallVector<Value> LinearEmitter::tokenProducts(ArrayRef<Strip> strips, Value x,
 /// Terms that are looked up in turns.
 static constexpr size_t kLookUpTerms = 4;
 
+SmallVector<Value> LinearEmitter::sparseProducts(const Strip &strip,
+                                                 Value columns, Value block,
+                                                 int64_t count) {
+  VectorType bytes = b.i8x(4 * lanes);
+  SmallVector<Value> tables;
+  for (int64_t t = 0; t < count; ++t)
+    tables.push_back(
+        b.load(b.i8x(kBlockColumns), b.advance(columns, t * xStride)));
+  SmallVector<Value> none(2 * count, b.splat(b.i32x(lanes), int64_t(0)));
+  Value ones = b.splat(bytes, int64_t(1)), zero = b.splat(bytes, int64_t(0));
+  return forSparseCodes(
+      b, decoder->getSparseCodes(b, strip.tile, block), 4 * strip.row,
+      4 * lanes, none,
+      [&](Value isThere, Value codes, Value places, ValueRange carried) {
+        KernelBuilder::Carried sums(carried);
+        for (int64_t t = 0; t < count; ++t) {
+          Value activations = arith::SelectOp::create(
+              b, isThere, b.lookUp32(tables[t], places), zero);
+          sums[2 * t] = accumulate(sums[2 * t], ones, 1, activations);
+          sums[2 * t + 1] =
+              accumulate(sums[2 * t + 1], codes, decoder->maxCode, activations);
+        }
+        return sums;
+      });
+}
+
 /// With activations of one scale, sums of the unit are exact; otherwise the
 /// exact sums of a block are scaled by that of its activations. Coefficients
 /// come last.
@@ -562,6 +610,14 @@ SmallVector<Value> LinearEmitter::addTermUnit(ArrayRef<Strip> strips, Value x,
                       dot(one.codes, decoder->getMaxCode(term),
                           b.advance(columns, t * xStride), 0));
       }
+      if (decoder->hasSparseCodes) {
+        SmallVector<Value> products =
+            sparseProducts(strip, columns, block, count);
+        for (int64_t t = 0; t < count; ++t)
+          for (int64_t i = 0; i < 2; ++i)
+            addProducts(s, t, terms - 2 + i, products[2 * t + i]);
+        hasCodes = true;
+      }
       // Codes fill the registers by themselves.
       if (hasCodes || planes.size() >= kLookUpTerms)
         lookUpAll();
@@ -629,6 +685,26 @@ void LinearEmitter::blockF32(const Strip &strip, Value x, Value block,
           b.fma(values,
                 b.loadBroadcast(b.f32x(lanes), here, t * xStride + 4 * c), sum);
     }
+}
+
+void LinearEmitter::addSparseF32(const Strip &strip, Value x, Value block,
+                                 Value unit, MutableArrayRef<Value> sums) {
+  Value here = b.advance(x, b.mul(block, 4 * kBlockColumns));
+  KernelBuilder::Carried result =
+      forSparseValues(b, *decoder, strip.tile, block, unit, sums,
+                      [&](Value values, Value columns, ValueRange carried) {
+                        KernelBuilder::Carried next(carried);
+                        for (size_t t = 0; t < next.size() / 2; ++t) {
+                          Value picked =
+                              b.gather32(b.advance(here, t * xStride), columns);
+                          // The two sums of a token take turns.
+                          Value sum = b.fma(values, picked, next[2 * t]);
+                          next[2 * t] = next[2 * t + 1];
+                          next[2 * t + 1] = sum;
+                        }
+                        return next;
+                      });
+  llvm::copy(result, sums.begin());
 }
 
 void LinearEmitter::splitBlockF32(const Strip &strip, Value x, Value block,
@@ -716,6 +792,8 @@ SmallVector<Value> LinearEmitter::addFloatUnit(ArrayRef<Strip> strips, Value x,
         blockInt8(strip, x, block, zeros[s], mine);
       else
         blockF32(strip, x, block, zeros[s], mine);
+      if (decoder->hasSparseCodes)
+        addSparseF32(strip, x, block, unit, mine);
     }
     return sums;
   };
@@ -880,7 +958,8 @@ void LinearEmitter::emit() {
       kernel.input.isQuantized() ? b.level.tokensInt8 : b.level.tokensF32;
   if (kernel.input.isQuantized() && decoder->terms) {
     atOnce /= (decoder->terms + 1) / 2;
-    most /= decoder->terms;
+    // The two products with sparse codes share what they need.
+    most /= decoder->terms - (decoder->hasSparseCodes ? 1 : 0);
   }
   atOnce = std::max<int64_t>(1, atOnce);
   most = std::max<int64_t>(1, most);

@@ -1,8 +1,8 @@
 //===- OutliersDecoder.cpp - Recipe of sparse codes over a base -----------===//
 //
-// Two more streams of codes beside those of the base, which are 0 where there
-// is an outlier: the mask, which takes out what the base means by 0 and the
-// outliers' zero point, and the outliers' codes, zero elsewhere.
+// Two more terms beside those of the base, whose codes are 0 where there is an
+// outlier: a one for each, which takes out what the base means by 0 and the
+// outliers' zero point, and the outliers' codes.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -31,7 +31,8 @@ public:
     blockBytes = base->blockBytes;
     baseTerms = std::max<int64_t>(base->terms, 1);
     terms = baseTerms + 2;
-    hasPlanes = true;
+    hasPlanes = base->hasPlanes;
+    hasSparseCodes = true;
     maxCode = 255;
   }
 
@@ -41,6 +42,8 @@ public:
                                   Value unit, bool first, bool forLookUp,
                                   int64_t firstByte,
                                   int64_t bytes) const override;
+  SparseCodes getSparseCodes(KernelBuilder &b, Value tile,
+                             Value block) const override;
   int64_t getMaxCode(int64_t term) const override {
     return term < baseTerms    ? base->getMaxCode(term)
            : term == baseTerms ? 1
@@ -52,14 +55,6 @@ public:
                int64_t rows) const override;
 
 private:
-  /// The masks of a block, as a plane of one bit of all rows, and where its
-  /// codes begin.
-  std::pair<Value, Value> loadMasks(KernelBuilder &b, Value tile,
-                                    Value block) const;
-  /// The codes of a block, eight vectors of bytes [firstByte, firstByte +
-  /// bytes), zero where there is none.
-  SmallVector<Value> loadCodes(KernelBuilder &b, Value masks, Value pointer,
-                               int64_t firstByte, int64_t bytes) const;
   Value loadScale(KernelBuilder &b, Value tile, int64_t row,
                   int64_t rows) const {
     return b.loadAsF32(rows, b.getF16Type(), tile,
@@ -77,35 +72,30 @@ private:
 
 } // namespace
 
-std::pair<Value, Value> OutliersDecoder::loadMasks(KernelBuilder &b, Value tile,
-                                                   Value block) const {
-  auto load = [&](Type type, Value index, int64_t bytes, int64_t offset) {
-    return b.load(type, b.advance(tile, b.mul(index, bytes)), offset);
-  };
+SparseCodes OutliersDecoder::getSparseCodes(KernelBuilder &b, Value tile,
+                                            Value block) const {
   auto wide = [&](Value value) {
     return arith::ExtUIOp::create(b, b.getI64Type(), value);
+  };
+  auto load = [&](Type type, Value index, int64_t bytes, int64_t offset) {
+    return b.load(type, b.advance(tile, b.mul(index, bytes)), offset);
   };
   Value start =
       wide(load(b.getI32Type(), b.div(block, OutliersLayout::kStartBlocks), 4,
                 layout.startsOffset));
-  Value step = wide(load(b.getI16Type(), block, 2, layout.stepsOffset));
-  Value stream = b.load(b.getI64Type(), tile, layout.streamOffset);
-  Value pointer = b.advance(tile, b.add(stream, b.add(start, step)));
-  Value presence = load(b.getI64Type(), block, 8, layout.presenceOffset);
-  Value masks = b.expandBytes(presence, pointer, 0, 64);
-  return {masks, b.advance(pointer, b.popCount(presence))};
-}
-
-SmallVector<Value> OutliersDecoder::loadCodes(KernelBuilder &b, Value masks,
-                                              Value pointer, int64_t firstByte,
-                                              int64_t bytes) const {
-  SmallVector<Value> codes;
-  for (int64_t f = 0; f < 8; ++f) {
-    Value present = b.testBits(masks, f);
-    codes.push_back(b.expandBytes(present, pointer, firstByte, bytes));
-    pointer = b.advance(pointer, b.popCount(present));
-  }
-  return codes;
+  Value place = wide(load(b.getI16Type(), block, 2, layout.placesOffset));
+  int64_t perStep = int64_t(1) << OutliersLayout::kPlaceBits;
+  SparseCodes sparse;
+  sparse.counts = load(b.i8x(kTileRows), block, kTileRows, layout.countsOffset);
+  sparse.steps = b.div(place, perStep);
+  Value before = b.add(start, b.rem(place, perStep));
+  auto stream = [&](int64_t offset) {
+    return b.advance(tile, b.load(b.getI64Type(), tile, offset));
+  };
+  sparse.codes = b.advance(stream(layout.codesOffset), before);
+  sparse.columns = stream(layout.columnsOffset);
+  sparse.bit = b.mul(before, 5);
+  return sparse;
 }
 
 SmallVector<TermCodes> OutliersDecoder::getTerms(KernelBuilder &b, Value tile,
@@ -119,15 +109,6 @@ SmallVector<TermCodes> OutliersDecoder::getTerms(KernelBuilder &b, Value tile,
                             bytes);
   else
     result[0].codes = base->codes(b, tile, block, firstByte, bytes);
-  auto [masks, pointer] = loadMasks(b, tile, block);
-  Value mine = masks;
-  if (bytes < 64)
-    mine = vector::ExtractStridedSliceOp::create(
-        b, masks, ArrayRef<int64_t>{firstByte}, ArrayRef<int64_t>{bytes},
-        ArrayRef<int64_t>{1});
-  result.resize(terms);
-  result[baseTerms].planes = {{mine}};
-  result[baseTerms + 1].codes = loadCodes(b, masks, pointer, firstByte, bytes);
   return result;
 }
 
@@ -159,25 +140,14 @@ Value OutliersDecoder::coefficient(KernelBuilder &b, Value tile, Value unit,
 SmallVector<Value> OutliersDecoder::values(KernelBuilder &b, Value tile,
                                            Value block,
                                            ArrayRef<Value> zeros) const {
+  if (base->terms)
+    return base->values(b, tile, block, zeros);
   Value unit = b.div(block, unitColumns / kBlockColumns);
-  SmallVector<Value> baseZeros;
-  Value baseScale;
-  if (!base->terms) {
-    baseZeros.push_back(base->zero(b, tile, unit, 0, kTileRows));
-    baseScale = base->scale(b, tile, unit, 0, kTileRows);
-  }
-  SmallVector<Value> result = base->values(b, tile, block, baseZeros);
-  auto [masks, pointer] = loadMasks(b, tile, block);
-  Value words = vector::BitCastOp::create(b, b.i32x(kTileRows), masks);
-  Value scale = loadScale(b, tile, 0, kTileRows);
-  Value zero = loadZero(b, tile, 0, kTileRows);
-  SmallVector<Value> codes = toFloats(b, loadCodes(b, masks, pointer, 0, 64));
-  for (auto [c, value, code] : llvm::enumerate(result, codes)) {
-    if (baseScale)
-      value = b.mulf(value, baseScale);
-    value = arith::SelectOp::create(b, testColumn(b, words, c),
-                                    b.mulf(scale, b.subf(code, zero)), value);
-  }
+  Value zero = base->zero(b, tile, unit, 0, kTileRows);
+  Value scale = base->scale(b, tile, unit, 0, kTileRows);
+  SmallVector<Value> result = base->values(b, tile, block, zero);
+  for (Value &value : result)
+    value = b.mulf(value, scale);
   return result;
 }
 

@@ -22,6 +22,24 @@ std::string EmbeddingKernel::getName() const {
   return "embedding_" + getWeightSuffix(table);
 }
 
+/// Adds what the sparse codes of a row are worth to the block at `to`.
+static void addSparse(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
+                      Value block, Value unit, Value lane, Value to) {
+  auto mine = [&](Value rows) -> Value {
+    return vector::ExtractOp::create(b, rows, ArrayRef<OpFoldResult>{lane});
+  };
+  forSparseValues(b, decoder, tile, block, unit, {},
+                  [&](Value values, Value columns, ValueRange) {
+                    Value column = arith::ExtUIOp::create(
+                        b, b.getI64Type(),
+                        mine(b.extractBits(columns, 0, 5, 0)));
+                    Value at = b.advance(to, b.mul(column, 4));
+                    Value sum = b.load(b.getF32Type(), at);
+                    b.store(b.addf(sum, mine(values)), at);
+                    return KernelBuilder::Carried();
+                  });
+}
+
 /// A table shared with the head is stored once, in the head's layout: the
 /// kernel decodes the tile of a row and keeps one lane.
 void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
@@ -63,6 +81,8 @@ void EmbeddingKernel::emit(ModuleOp module, const CPULevel &level) const {
         }
         return SmallVector<Value>();
       });
+      if (decoder->hasSparseCodes)
+        addSparse(b, *decoder, tile, block, first, lane, to);
     });
     // Codes behind the last column decode to something else.
     for (int64_t c = columns; c < getPaddedColumns(columns); ++c)

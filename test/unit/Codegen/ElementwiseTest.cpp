@@ -116,6 +116,14 @@ TEST_P(Elementwise, Embedding) {
         UniformAttr::get(&getContext(), 2 + i % 7, groups[i % 5],
                          zeros[i / 7 + i % 2],
                          i % 4 ? ScaleType::F16 : ScaleType::F32)));
+  for (int64_t percent : {30, 100})
+    for (Attribute base :
+         {Attribute(PlanesAttr::get(&getContext(), 1, 32, true)),
+          Attribute(UniformAttr::get(&getContext(), 3, 0, ZeroPoint::Int,
+                                     ScaleType::F16))})
+      tables.push_back(getQuantized(
+          n, 100,
+          makeOutliers(cast<WeightFormatInterface>(base), n, 100, percent)));
   KernelModule module(level());
   for (Type table : tables)
     module.add(EmbeddingKernel{table});
@@ -128,6 +136,8 @@ TEST_P(Elementwise, Embedding) {
     EmbeddingKernel kernel{table};
     SCOPED_TRACE(kernel.getName());
     TestWeight weight = makeWeight(table, random);
+    auto type = dyn_cast<QuantizedType>(table);
+    bool isSparse = type && isa<OutliersAttr>(type.getFormat());
     int64_t k = weight.columns, padded = getPaddedColumns(k);
     Guarded input(ids), tiles(packBuffer(weight, false));
     Guarded y(4 * tokens * padded);
@@ -135,9 +145,11 @@ TEST_P(Elementwise, Embedding) {
         {module.find(kernel.getName()), {&input, &tiles, &y}, {0, 1}, tokens});
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t c = 0; c < padded; ++c)
-        // The same f32 operations as the reference decode.
-        ASSERT_EQ(y.as<float>()[t * padded + c],
-                  c < k ? weight.values[ids[t] * k + c] : 0)
+        // The same f32 operations as the reference decode, but for outliers,
+        // which are added to what the base has in their place.
+        ASSERT_NEAR(y.as<float>()[t * padded + c],
+                    c < k ? weight.values[ids[t] * k + c] : 0,
+                    isSparse ? 1e-4 : 0)
             << t << ' ' << c;
   }
 }

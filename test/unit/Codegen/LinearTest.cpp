@@ -157,11 +157,16 @@ TEST_P(Linear, Outliers) {
     return makeFormat(4, group, ZeroPoint::Int, ScaleType::F16);
   };
   std::vector<LinearCase> cases;
-  for (const MakeFormatFn &make :
-       {makePlanes(1, true), makeCodebook(2, 1, false), uniform})
-    for (ActivationType input : {exact, int8, ActivationType{Kind::Token, 8}})
-      cases.push_back(
-          makeOutliersCase(random() % 101, makeGroupedCase(make, input)));
+  for (ActivationType input : {exact, int8, ActivationType{Kind::Token, 8}}) {
+    auto add = [&](const MakeFormatFn &make, int64_t percent) {
+      cases.push_back(makeOutliersCase(percent, makeGroupedCase(make, input)));
+    };
+    for (const MakeFormatFn &make :
+         {makePlanes(1, true), makeCodebook(2, 1, false), uniform})
+      add(make, 1 + random() % 99);
+    add(makePlanes(1, true), 0);
+    add(makePlanes(1, true), 100);
+  }
   runLinearCases(level(), cases);
 }
 

@@ -183,16 +183,25 @@ static void fillOutliers(TestWeight &weight, OutliersAttr format,
         slots.push_back({row, column});
   std::shuffle(slots.begin(), slots.end(), random);
   slots.resize(format.getMasks());
+  // A code for each of them, then others.
+  SmallVector<std::pair<int64_t, int64_t>> places, others;
+  for (auto [row, column] : slots) {
+    size_t first = others.size();
+    for (int64_t c = column; c < std::min(k, column + 32); c += 4)
+      others.push_back({row, c});
+    std::swap(others[first + random() % (others.size() - first)],
+              others.back());
+    places.push_back(others.pop_back_val());
+  }
+  std::shuffle(others.begin(), others.end(), random);
+  llvm::append_range(places, others);
+  places.resize(format.getOutliers());
   std::vector<uint8_t> present(n * k), codes(n * k);
-  int64_t left = format.getOutliers();
-  for (int64_t f = 0; f < 8; ++f)
-    for (auto [row, column] : slots)
-      if (column + 4 * f < k && left > 0) {
-        --left;
-        present[row * k + column + 4 * f] = 1;
-        codes[row * k + column + 4 * f] = uint8_t(random());
-        clearCode(weight, format.getBase(), row, column + 4 * f);
-      }
+  for (auto [row, column] : places) {
+    present[row * k + column] = 1;
+    codes[row * k + column] = uint8_t(random());
+    clearCode(weight, format.getBase(), row, column);
+  }
   numerics::SparseCodes sparse =
       numerics::packSparseCodes(codes.data(), present.data(), n, k);
   size_t first = weight.components.size() - format.getNumOwnComponents();
@@ -213,8 +222,11 @@ OutliersAttr llq::test::makeOutliers(WeightFormatInterface base, int64_t rows,
   for (int64_t column = 0; column < columns; ++column)
     slots += column % 32 < 4;
   int64_t masks = rows * slots * percent / 100;
-  return OutliersAttr::get(&getContext(), base, masks,
-                           columns < 64 ? masks : masks * 3 / 2);
+  // Masks of the last columns may have a bit only.
+  int64_t codes = percent == 100 ? rows * columns
+                  : columns < 64 ? masks
+                                 : masks * 3 / 2;
+  return OutliersAttr::get(&getContext(), base, masks, codes);
 }
 
 /// Any bits for codes, ordinary numbers for f16 components; small counts. The
