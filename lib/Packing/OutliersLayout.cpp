@@ -23,12 +23,10 @@ OutliersLayout::OutliersLayout(OutliersAttr format, int64_t k) {
   blocks = getPaddedColumns(k) / kBlockColumns;
   scalesOffset = cast<CPULayoutInterface>(format.getBase()).getTileBytes(k);
   zerosOffset = scalesOffset + kTileRows * 2;
-  codesOffset = llvm::alignTo(zerosOffset + kTileRows, 8);
-  columnsOffset = codesOffset + 8;
-  countsOffset = scalesOffset + 64;
-  startsOffset = countsOffset + blocks * kTileRows;
+  streamOffset = zerosOffset + kTileRows;
+  startsOffset = scalesOffset + 64;
   placesOffset = startsOffset + llvm::divideCeil(blocks, kStartBlocks) * 4;
-  tileBytes = llvm::alignTo(placesOffset + blocks * 2, 64);
+  tileBytes = llvm::alignTo(placesOffset + blocks * 4, 64);
 }
 
 namespace {
@@ -58,6 +56,11 @@ struct BlockCodes {
   }
 };
 
+/// Bytes of a block of so many codes in the stream.
+constexpr int64_t getBytes(int64_t codes) {
+  return kTileRows + codes + (codes * 5 + 7) / 8;
+}
+
 std::vector<BlockCodes> getBlocks(const numerics::SparseView &sparse,
                                   int64_t rowBegin, int64_t count) {
   static_assert(numerics::kSparseRows == kTileRows &&
@@ -78,15 +81,17 @@ std::vector<BlockCodes> getBlocks(const numerics::SparseView &sparse,
   return blocks;
 }
 
-/// Codes of all tiles before that of row `rowBegin`.
-int64_t getCodesBefore(const numerics::SparseView &sparse, int64_t rowBegin) {
-  return sparse.start(2 * (rowBegin / kTileRows) + 1);
+/// Where the stream of a tile begins in the tail, if `codes` are before it. A
+/// tile has the bytes of its codes and one for the padding of each block.
+int64_t getStreamBegin(int64_t rowBegin, int64_t blocks, int64_t codes) {
+  int64_t tile = rowBegin / kTileRows;
+  return tile * (blocks * (kTileRows + 1) + 1) + codes +
+         llvm::divideCeil(codes * 5, 8);
 }
-
-/// Where the columns of a tile are behind the codes of all, if there are
-/// `before` codes before it.
-int64_t getColumnsBegin(int64_t before, int64_t rowBegin) {
-  return llvm::divideCeil(before * 5, 8) + rowBegin / kTileRows;
+int64_t getStreamBegin(const numerics::SparseView &sparse, int64_t rowBegin,
+                       int64_t blocks) {
+  return getStreamBegin(rowBegin, blocks,
+                        sparse.start(2 * (rowBegin / kTileRows) + 1));
 }
 
 struct OutliersCPULayout
@@ -112,11 +117,12 @@ struct OutliersCPULayout
     return OutliersLayout(cast<OutliersAttr>(attr), k).tileBytes;
   }
 
-  int64_t getTailBytes(Attribute attr, int64_t n, int64_t) const {
-    int64_t codes = cast<OutliersAttr>(attr).getOutliers();
-    return llvm::alignTo(codes + getColumnsBegin(codes, getPaddedRows(n)) +
-                             OutliersLayout::kTailSlack,
-                         64);
+  int64_t getTailBytes(Attribute attr, int64_t n, int64_t k) const {
+    auto format = cast<OutliersAttr>(attr);
+    int64_t end =
+        getStreamBegin(getPaddedRows(n), OutliersLayout(format, k).blocks,
+                       format.getOutliers());
+    return llvm::alignTo(end + OutliersLayout::kTailSlack, 64);
   }
 
   void packTile(Attribute attr, ArrayRef<ArrayRef<char>> data, int64_t n,
@@ -142,11 +148,13 @@ void OutliersCPULayout::packTile(Attribute attr, ArrayRef<ArrayRef<char>> data,
               rows);
 
   numerics::SparseView sparse = format.getSparse(data, n, k);
-  int64_t before = getCodesBefore(sparse, rowBegin);
-  endian::write64le(out + layout.codesOffset, tail + before);
-  endian::write64le(out + layout.columnsOffset,
-                    tail + format.getOutliers() +
-                        getColumnsBegin(before, rowBegin));
+  endian::write64le(out + layout.streamOffset,
+                    tail + getStreamBegin(sparse, rowBegin, layout.blocks));
+  constexpr int64_t rowSteps = kBlockColumns / kStepCodes;
+  static_assert(OutliersLayout::kStartBlocks *
+                        getBytes(kTileRows * kBlockColumns) <=
+                    1 << OutliersLayout::kPlaceBits &&
+                rowSteps << OutliersLayout::kPlaceBits <= 1 << 16);
   int64_t place = 0, start = 0;
   for (auto [i, block] :
        llvm::enumerate(getBlocks(sparse, rowBegin, layout.blocks))) {
@@ -156,14 +164,12 @@ void OutliersCPULayout::packTile(Attribute attr, ArrayRef<ArrayRef<char>> data,
                             int64_t(i) / OutliersLayout::kStartBlocks * 4,
                         uint32_t(start));
     }
-    static_assert(OutliersLayout::kStartBlocks * kTileRows * kBlockColumns <=
-                  1 << OutliersLayout::kPlaceBits);
-    endian::write16le(out + layout.placesOffset + i * 2,
-                      uint16_t(place - start |
-                               block.getSteps() << OutliersLayout::kPlaceBits));
-    for (auto [row, codes] : llvm::enumerate(block.rows))
-      out[layout.countsOffset + i * kTileRows + row] = char(codes.size());
-    place += block.getCount();
+    int64_t codes = block.getCount(), steps = block.getSteps();
+    char *to = out + layout.placesOffset + i * 4;
+    endian::write16le(to, uint16_t(place - start |
+                                   (steps - 1) << OutliersLayout::kPlaceBits));
+    endian::write16le(to + 2, uint16_t(codes));
+    place += getBytes(codes);
   }
 }
 
@@ -172,25 +178,25 @@ void OutliersCPULayout::packTail(Attribute attr, ArrayRef<ArrayRef<char>> data,
                                  char *tail) const {
   auto format = cast<OutliersAttr>(attr);
   numerics::SparseView sparse = format.getSparse(data, n, k);
-  int64_t before = getCodesBefore(sparse, rowBegin);
-  char *codes = tail + before;
-  char *columns =
-      tail + format.getOutliers() + getColumnsBegin(before, rowBegin);
-  int64_t bit = 0;
-  auto put = [&](BlockCodes::Code code) {
-    *codes++ = char(code.bits);
-    for (int64_t i = 0; i < 5; ++i, ++bit)
-      columns[bit / 8] |= char((code.column >> i & 1) << bit % 8);
-  };
-  for (const BlockCodes &block :
-       getBlocks(sparse, rowBegin, OutliersLayout(format, k).blocks))
+  int64_t blocks = OutliersLayout(format, k).blocks;
+  char *out = tail + getStreamBegin(sparse, rowBegin, blocks);
+  for (const BlockCodes &block : getBlocks(sparse, rowBegin, blocks)) {
+    for (auto [row, codes] : llvm::enumerate(block.rows))
+      out[row] = char(codes.size());
+    int64_t count = block.getCount(), bit = 0;
+    char *codes = out + kTileRows, *columns = codes + count;
     for (int64_t step = 0, steps = block.getSteps(); step < steps; ++step)
-      for (const auto &row : block.rows)
-        for (const BlockCodes::Code &code :
-             ArrayRef(row)
-                 .drop_front(std::min<size_t>(row.size(), step * kStepCodes))
-                 .take_front(kStepCodes))
-          put(code);
+      for (const auto &row : block.rows) {
+        size_t begin = std::min<size_t>(row.size(), step * kStepCodes);
+        for (BlockCodes::Code code :
+             ArrayRef(row).drop_front(begin).take_front(kStepCodes)) {
+          *codes++ = char(code.bits);
+          for (int64_t i = 0; i < 5; ++i, ++bit)
+            columns[bit / 8] |= char((code.column >> i & 1) << bit % 8);
+        }
+      }
+    out += getBytes(count);
+  }
 }
 
 void llq::registerOutliersCPULayout(DialectRegistry &registry) {

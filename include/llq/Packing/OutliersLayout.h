@@ -5,20 +5,24 @@
 //   a tile of the base
 //   scales    [16] f16
 //   zeros     [16] u8
-//   codes     u64: where the codes of the tile are, in bytes from the tile
-//   columns   u64: where their columns are
+//   stream    u64: where the tile's stream is, in bytes from the tile
 //   padding to 64 bytes
-//   counts    [blocks][16] u8: codes of each row of a block
-//   starts    [ceil(blocks / 8)] u32: codes of the tile before the blocks 8 i
-//   places    [blocks] u16: low 12 bits: codes from there to each block; the
-//             other bits: steps of the block
+//   starts    [ceil(blocks / 8)] u32: where the blocks 8 i begin in the stream
+//   places    [blocks] u16, u16: low 13 bits of the first: how far behind that
+//             each block begins, other bits: its steps, less one; the second:
+//             its codes
 //   padding to 64 bytes
 //
-// A step of a block of 16 rows x 32 columns has up to four codes of each row,
-// row by row, and steps follow each other: so do codes, bytes, and columns in
-// the block, 5 bits, low ones first. Those of tiles lie behind each other in
-// the weight's tail, each tile from a whole byte on, which ends with 64 bytes
-// that loads may run into.
+// A stream has for each block of 16 rows x 32 columns
+//
+//   counts    [16] u8: codes of each row
+//   codes     bytes
+//   columns   of each code, 5 bits, low ones first
+//   padding to a byte
+//
+// Codes and columns are in the order of steps: a step has up to four codes of
+// each row, row by row. Streams of tiles lie in the weight's tail, which ends
+// with 64 bytes that loads may run into.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
@@ -39,15 +43,13 @@ struct OutliersLayout {
 
   /// Blocks that share a start.
   static constexpr int64_t kStartBlocks = 8;
-  static constexpr int64_t kPlaceBits = 12;
+  static constexpr int64_t kPlaceBits = 13;
   static constexpr int64_t kTailSlack = 64;
 
   int64_t blocks;
   int64_t scalesOffset;
   int64_t zerosOffset;
-  int64_t codesOffset;
-  int64_t columnsOffset;
-  int64_t countsOffset;
+  int64_t streamOffset;
   int64_t startsOffset;
   int64_t placesOffset;
   int64_t tileBytes;

@@ -102,11 +102,11 @@ KernelBuilder::Carried llq::forSparseCodes(
         ArrayRef<int64_t>{1});
   };
   // What is left: counts, where codes and columns are, the values of `take`.
-  KernelBuilder::Carried state = {counts, sparse.codes, sparse.bit};
+  KernelBuilder::Carried state = {counts, sparse.codes, b.i64(0)};
   llvm::append_range(state, init);
   auto next = [&](ValueRange now) {
     Value counts = now[0], codes = now[1], bit = now[2];
-    // Below 33, and so are places: signs do not matter.
+    // At most 32, and negative behind a row's last step.
     auto isThere = [&](Value counts, Value places) -> Value {
       return arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, counts,
                                    places);

@@ -38,9 +38,9 @@ struct TermCodes {
 /// Codes here and there in a block. Rows have up to four in each of `steps`
 /// steps, `counts` of 16 rows say how many in all. A step has its codes one
 /// after another from `codes` on, row by row, and as many columns of 5 bits
-/// from bit `bit` behind `columns` on; the next step follows it.
+/// from `columns` on; the next step follows it.
 struct SparseCodes {
-  mlir::Value counts, steps, codes, columns, bit;
+  mlir::Value counts, steps, codes, columns;
 };
 
 /// Emits the code that decodes tiles of a weight w[N,K].

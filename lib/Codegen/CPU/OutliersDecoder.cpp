@@ -72,29 +72,33 @@ private:
 
 } // namespace
 
+/// How far ahead of a block its stream is asked for.
+static constexpr int64_t kPrefetchBytes = 1024;
+
 SparseCodes OutliersDecoder::getSparseCodes(KernelBuilder &b, Value tile,
                                             Value block) const {
-  auto wide = [&](Value value) {
+  auto load = [&](Type type, Value index, int64_t bytes, int64_t offset) {
+    Value value = b.load(type, b.advance(tile, b.mul(index, bytes)), offset);
     return arith::ExtUIOp::create(b, b.getI64Type(), value);
   };
-  auto load = [&](Type type, Value index, int64_t bytes, int64_t offset) {
-    return b.load(type, b.advance(tile, b.mul(index, bytes)), offset);
-  };
-  Value start =
-      wide(load(b.getI32Type(), b.div(block, OutliersLayout::kStartBlocks), 4,
-                layout.startsOffset));
-  Value place = wide(load(b.getI16Type(), block, 2, layout.placesOffset));
+  Type half = b.getI16Type();
+  Value start = load(b.getI32Type(), b.div(block, OutliersLayout::kStartBlocks),
+                     4, layout.startsOffset);
+  Value place = load(half, block, 4, layout.placesOffset);
+  Value count = load(half, block, 4, layout.placesOffset + 2);
   int64_t perStep = int64_t(1) << OutliersLayout::kPlaceBits;
+  Value stream =
+      b.advance(tile, b.load(b.getI64Type(), tile, layout.streamOffset));
+  Value here = b.advance(stream, b.add(start, b.rem(place, perStep)));
+  // Blocks that differ in length are more than what the hardware asks for
+  // beforehand.
+  for (int64_t line = 0; line < 128; line += 64)
+    b.prefetch(here, kPrefetchBytes + line);
   SparseCodes sparse;
-  sparse.counts = load(b.i8x(kTileRows), block, kTileRows, layout.countsOffset);
-  sparse.steps = b.div(place, perStep);
-  Value before = b.add(start, b.rem(place, perStep));
-  auto stream = [&](int64_t offset) {
-    return b.advance(tile, b.load(b.getI64Type(), tile, offset));
-  };
-  sparse.codes = b.advance(stream(layout.codesOffset), before);
-  sparse.columns = stream(layout.columnsOffset);
-  sparse.bit = b.mul(before, 5);
+  sparse.counts = b.load(b.i8x(kTileRows), here);
+  sparse.steps = b.add(b.div(place, perStep), 1);
+  sparse.codes = b.advance(here, kTileRows);
+  sparse.columns = b.advance(sparse.codes, count);
   return sparse;
 }
 
