@@ -108,7 +108,8 @@ static llvm::Expected<Fit> parseFit(StringRef text) {
 
 /// The pass that chooses bits, with a comma behind it. What the layers may take
 /// of a file is known only once its other parts are.
-static llvm::Expected<std::string> getFitPass(const CompileOptions &options) {
+static llvm::Expected<std::string> getFitPass(const CompileOptions &options,
+                                              const Chain &chain) {
   if (options.fit.empty())
     return std::string();
   llvm::Expected<Fit> fit = parseFit(options.fit);
@@ -119,10 +120,8 @@ static llvm::Expected<std::string> getFitPass(const CompileOptions &options) {
           ? "bytes=" + std::to_string(options.fitBytes.value_or(fit->bytes))
           : "bits-per-weight=" + llvm::formatv("{0}", fit->bitsPerWeight).str();
   // Errors are those of the groups that the chain asks for.
-  StringRef group = StringRef(options.quantize).rsplit("group-size=").second;
-  group = group.take_while(llvm::isDigit);
-  if (!group.empty())
-    budget += " group-size=" + group.str();
+  if (std::optional<StringRef> group = chain.getOption("group-size"))
+    budget += " group-size=" + group->str();
   return "llq-allocate-bits{" + budget + "},";
 }
 
@@ -134,22 +133,22 @@ llvm::Expected<std::string> llq::buildPipeline(const CompileOptions &options) {
           "'" + path.str() +
           "': a name with braces cannot stand in a pipeline");
   std::string pipeline = getCalibrationPass(options.calibration);
-  llvm::Expected<std::string> fitPass = getFitPass(options);
-  if (!fitPass)
-    return fitPass.takeError();
-  std::string chain;
+  Chain chain;
   if (!options.quantize.empty()) {
     auto parsed = parseChain(options.quantize);
     if (!parsed)
       return parsed.takeError();
     chain = *parsed;
   }
-  auto [rotation, methods] = splitRotation(chain);
-  if (!rotation.empty())
-    pipeline += rotation.str() + ",";
+  llvm::Expected<std::string> fitPass = getFitPass(options, chain);
+  if (!fitPass)
+    return fitPass.takeError();
+  auto [rotations, methods] = chain.splitRotations();
+  if (!rotations.empty())
+    pipeline += rotations.getPipeline() + ",";
   pipeline += *fitPass;
   if (!methods.empty())
-    pipeline += methods.str() + ",";
+    pipeline += methods.getPipeline() + ",";
   auto check = [](StringRef option, StringRef value,
                   ArrayRef<StringRef> known) -> llvm::Error {
     if (value.empty() || llvm::is_contained(known, value))
@@ -203,7 +202,7 @@ static llvm::Error prepareFit(ModuleOp module, CompileOptions &options) {
   llvm::Expected<Fit> fit = parseFit(options.fit);
   if (!fit)
     return fit.takeError();
-  llvm::Expected<std::string> chain = parseChain(options.quantize);
+  llvm::Expected<Chain> chain = parseChain(options.quantize);
   if (!chain)
     return chain.takeError();
   if (failed(measureWidths(module, *chain)))

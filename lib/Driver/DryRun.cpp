@@ -56,9 +56,9 @@ public:
   explicit DryRun(ModuleOp module) : module(module) {}
 
   /// Puts weights of the formats that `chain` chooses in place of the sources.
-  LogicalResult quantize(StringRef chain);
+  LogicalResult quantize(const Chain &chain);
   /// Notes on each layer what its weight takes at every width.
-  LogicalResult setWidths(StringRef chain);
+  LogicalResult setWidths(const Chain &chain);
   /// The memory of all weights that would be made or are inside the input.
   uint64_t getHeldBytes();
   uint64_t getLargestLayer() const { return largestLayer; }
@@ -72,7 +72,7 @@ private:
   FailureOr<OwningOpRef<ModuleOp>> makeSketch();
   /// The bytes of each layer's weight after `chain` with `bits`; 0 for those
   /// that are not quantized.
-  FailureOr<SmallVector<int64_t>> getBytes(StringRef chain, int64_t bits);
+  FailureOr<SmallVector<int64_t>> getBytes(const Chain &chain, int64_t bits);
   LogicalResult replaceWeights(ModuleOp sketch);
   void surroundLayers(ArrayRef<SketchedLayer> sketched);
 
@@ -277,20 +277,20 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
   return success();
 }
 
-LogicalResult DryRun::quantize(StringRef chain) {
+LogicalResult DryRun::quantize(const Chain &chain) {
   collectLayers();
   if (chain.empty() || layers.empty())
     return success();
   auto sketch = makeSketch();
   if (failed(sketch) ||
-      failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
+      failed(run(**sketch, "builtin.module(" + chain.getPipeline() + ")")))
     return failure();
   samples = (**sketch)->hasAttr(kSketchSamplesAttr);
   sources = (**sketch)->hasAttr(kKeepOriginalsAttr);
   return replaceWeights(**sketch);
 }
 
-FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
+FailureOr<SmallVector<int64_t>> DryRun::getBytes(const Chain &chain,
                                                  int64_t bits) {
   auto sketch = makeSketch();
   if (failed(sketch))
@@ -300,7 +300,7 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
     if (layer.getName() != kHeadName)
       layer->setAttr(kBitsAttr, b.getI64IntegerAttr(bits));
   });
-  if (failed(run(**sketch, ("builtin.module(" + chain + ")").str())))
+  if (failed(run(**sketch, "builtin.module(" + chain.getPipeline() + ")")))
     return failure();
   SmallVector<int64_t> bytes;
   llvm::DenseSet<Value> permuted; // inputs, whose order counts once
@@ -323,7 +323,7 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(StringRef chain,
   return bytes;
 }
 
-LogicalResult DryRun::setWidths(StringRef chain) {
+LogicalResult DryRun::setWidths(const Chain &chain) {
   collectLayers();
   std::vector<SmallVector<int64_t>> widths(layers.size());
   for (int64_t bits = 2; bits <= 8; ++bits) {
@@ -340,7 +340,7 @@ LogicalResult DryRun::setWidths(StringRef chain) {
   return success();
 }
 
-LogicalResult llq::measureWidths(ModuleOp module, StringRef chain) {
+LogicalResult llq::measureWidths(ModuleOp module, const Chain &chain) {
   return DryRun(module).setWidths(chain);
 }
 
@@ -382,9 +382,9 @@ static LinearOp getQuantizedHead(ModuleOp module) {
 
 llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
                                              const CompileOptions &options) {
-  std::string chain;
+  Chain chain;
   if (!options.quantize.empty()) {
-    llvm::Expected<std::string> parsed = parseChain(options.quantize);
+    llvm::Expected<Chain> parsed = parseChain(options.quantize);
     if (!parsed)
       return parsed.takeError();
     chain = *parsed;
@@ -406,7 +406,7 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
     if (auto forward = module.lookupSymbol<func::FuncOp>(kForwardName)) {
       int64_t tokens = samples.samples * samples.length;
       calibration = getCalibrationBytes(forward, tokens, samples.length);
-      if (StringRef(chain).contains("llq-tune-scales"))
+      if (chain.contains(kTunePassName))
         calibration = getLargest(calibration,
                                  getTuneBytes(forward, tokens, samples.length));
     }
@@ -417,9 +417,9 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   // has are not this module's own.
   module->setAttr(kSketchAttr, UnitAttr::get(module.getContext()));
   // Rotates no weight before it is read, so that the model itself can go first.
-  auto [rotation, methods] = splitRotation(chain);
-  if (!rotation.empty() &&
-      failed(run(module, ("builtin.module(" + rotation + ")").str())))
+  auto [rotations, methods] = chain.splitRotations();
+  if (!rotations.empty() &&
+      failed(run(module, "builtin.module(" + rotations.getPipeline() + ")")))
     return reported();
   uint64_t sourceBytes = dryRun.getHeldBytes();
   if (failed(dryRun.quantize(methods)))

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ModelHeader.h"
+
 #include "llq/Packing/CPULayout.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -42,11 +43,18 @@ LogicalResult ModelHeader::collect() {
   return success();
 }
 
-/// Bytes that a weight of `type` stores, padding of the layout apart.
+/// Bytes that a weight of `type` stores. Padding of tiles does not count, but
+/// where a format is packed in another form than it has here, that form does.
 static int64_t getStoredBytes(Type type) {
-  if (auto quantized = dyn_cast<QuantizedType>(type))
+  if (auto quantized = dyn_cast<QuantizedType>(type)) {
+    int64_t rows = quantized.getRows(), columns = quantized.getColumns();
+    if (int64_t tail = getTailBytes(type))
+      return tail + getPaddedRows(rows) / kTileRows *
+                        cast<CPULayoutInterface>(quantized.getFormat())
+                            .getTileBytes(columns);
     return cast<WeightFormatInterface>(quantized.getFormat())
-        .getBytes(quantized.getRows(), quantized.getColumns());
+        .getBytes(rows, columns);
+  }
   auto tensor = cast<ShapedType>(type);
   return tensor.getNumElements() * tensor.getElementTypeBitWidth() / 8;
 }

@@ -29,11 +29,13 @@ static const PassRegistryEntry *lookup(const std::string &argument) {
   return PassPipelineInfo::lookup(argument);
 }
 
+static constexpr StringLiteral kRotatePass = "llq-rotate";
+
 /// Passes that a chain knows by the name of a method.
 static constexpr std::pair<StringLiteral, StringLiteral> kRewrites[] = {
-    {"rotate", "llq-rotate"},
+    {"rotate", kRotatePass},
     {"smoothquant", "llq-smooth"},
-    {"tune", "llq-tune-scales"},
+    {"tune", kTunePassName},
 };
 
 static const PassRegistryEntry *lookupWord(StringRef word) {
@@ -95,10 +97,10 @@ class ChainParser {
 public:
   explicit ChainParser(StringRef text) : text(text) {}
 
-  llvm::Expected<std::string> parse();
+  llvm::Expected<Chain> parse();
 
 private:
-  llvm::Expected<std::string> parseWord();
+  llvm::Expected<Chain::Pass> parseWord();
   llvm::Expected<std::string> parseOptions(StringRef word);
   /// Takes text up to a comma, blank or parenthesis outside of braces.
   llvm::Expected<StringRef> parsePart(StringRef word);
@@ -152,7 +154,7 @@ llvm::Expected<std::string> ChainParser::parseOptions(StringRef word) {
   }
 }
 
-llvm::Expected<std::string> ChainParser::parseWord() {
+llvm::Expected<Chain::Pass> ChainParser::parseWord() {
   StringRef word = text.take_while(isNameChar);
   text = text.drop_front(word.size());
   if (word.empty())
@@ -189,45 +191,69 @@ llvm::Expected<std::string> ChainParser::parseWord() {
     std::string fault = getOptionError(text);
     return makeError(word + ": " + StringRef(fault).ltrim('-'));
   }
-  std::string result = entry->getPassArgument().str();
-  return options.empty() ? result : result + "{" + options + "}";
+  return Chain::Pass{entry->getPassArgument().str(), options};
 }
 
-llvm::Expected<std::string> ChainParser::parse() {
-  SmallVector<std::string> words;
+static bool isRotation(const Chain::Pass &pass) {
+  return pass.name == kRotatePass;
+}
+
+llvm::Expected<Chain> ChainParser::parse() {
+  std::vector<Chain::Pass> passes;
   for (skipBlanks(); !text.empty(); skipBlanks()) {
-    llvm::Expected<std::string> word = parseWord();
-    if (!word)
-      return word.takeError();
-    words.push_back(std::move(*word));
+    llvm::Expected<Chain::Pass> pass = parseWord();
+    if (!pass)
+      return pass.takeError();
+    passes.push_back(std::move(*pass));
   }
-  if (words.empty())
+  if (passes.empty())
     return makeError("expected a chain of methods, known: " + listWords());
   // What is compared with the model as it was has to keep that. Rotations come
   // before: they change the model's numbers but not what it computes.
-  if (llvm::any_of(words, [](StringRef word) {
-        return word.starts_with("llq-tune-scales");
+  if (llvm::any_of(passes, [](const Chain::Pass &pass) {
+        return pass.name == kTunePassName;
       }))
-    words.insert(llvm::find_if(words,
-                               [](StringRef word) {
-                                 return !word.starts_with("llq-rotate");
-                               }),
-                 "llq-keep-originals");
-  return llvm::join(words, ",");
+    passes.insert(llvm::find_if_not(passes, isRotation),
+                  {"llq-keep-originals", ""});
+  return Chain(std::move(passes));
 }
 
-llvm::Expected<std::string> llq::parseChain(StringRef chain) {
+llvm::Expected<Chain> llq::parseChain(StringRef chain) {
   return ChainParser(chain).parse();
 }
 
-std::pair<StringRef, StringRef> llq::splitRotation(StringRef passes) {
-  StringRef rest = passes;
-  if (!rest.consume_front("llq-rotate") ||
-      !(rest.empty() || rest.front() == ',' || rest.front() == '{'))
-    return {"", passes};
-  if (rest.starts_with("{"))
-    rest = rest.drop_front(rest.find('}') + 1);
-  StringRef rotation = passes.drop_back(rest.size());
-  rest.consume_front(",");
-  return {rotation, rest};
+//===----------------------------------------------------------------------===//
+// Chains
+//===----------------------------------------------------------------------===//
+
+bool Chain::contains(StringRef name) const {
+  return llvm::any_of(passes,
+                      [&](const Pass &pass) { return pass.name == name; });
+}
+
+std::optional<StringRef> Chain::getOption(StringRef name) const {
+  for (const Pass &pass : llvm::reverse(passes)) {
+    SmallVector<StringRef> options;
+    StringRef(pass.options).split(options, ' ', -1, false);
+    for (StringRef option : llvm::reverse(options))
+      if (option.consume_front(name) && option.consume_front("="))
+        return option;
+  }
+  return std::nullopt;
+}
+
+std::pair<Chain, Chain> Chain::splitRotations() const {
+  auto rest = llvm::find_if_not(passes, isRotation);
+  return {Chain({passes.begin(), rest}), Chain({rest, passes.end()})};
+}
+
+std::string Chain::getPipeline() const {
+  return llvm::join(llvm::map_range(passes,
+                                    [](const Pass &pass) {
+                                      return pass.options.empty()
+                                                 ? pass.name
+                                                 : pass.name + "{" +
+                                                       pass.options + "}";
+                                    }),
+                    ",");
 }

@@ -11,6 +11,7 @@
 #define LLQ_DRIVER_DRYRUN_H
 
 #include "llq/Driver/Compile.h"
+#include "llq/Pipelines/Chain.h"
 
 namespace llq {
 
@@ -32,10 +33,10 @@ struct CompilePlan {
 llvm::Expected<CompilePlan> planCompile(mlir::ModuleOp module,
                                         const CompileOptions &options);
 
-/// Puts on every linear layer that `chain`, passes as text, quantizes the bytes
+/// Puts on every linear layer that `chain` quantizes the bytes
 /// that its weight takes at 2, 3, ... 8 bits, as `llq.widths`. Errors are
 /// diagnostics.
-mlir::LogicalResult measureWidths(mlir::ModuleOp module, llvm::StringRef chain);
+mlir::LogicalResult measureWidths(mlir::ModuleOp module, const Chain &chain);
 
 } // namespace llq
 

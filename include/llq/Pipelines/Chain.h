@@ -14,13 +14,42 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace llq {
 
-/// Translates a chain to the text of a pass pipeline, to be put between the
-/// parentheses of `builtin.module(...)`.
+/// The pass that compares with the model as it was, which chains keep for it.
+inline constexpr llvm::StringLiteral kTunePassName = "llq-tune-scales";
+
+/// The passes of a chain, in order.
+class Chain {
+public:
+  struct Pass {
+    /// Name and options as pipelines have them, without braces.
+    std::string name, options;
+  };
+
+  Chain() = default;
+  explicit Chain(std::vector<Pass> passes) : passes(std::move(passes)) {}
+
+  bool empty() const { return passes.empty(); }
+  bool contains(llvm::StringRef name) const;
+  /// The value that the last pass with an option `name` gives it, if any does.
+  std::optional<llvm::StringRef> getOption(llvm::StringRef name) const;
+  /// The rotations that the chain begins with, and what is behind them: what
+  /// looks at layers to choose their bits has to see them rotated.
+  std::pair<Chain, Chain> splitRotations() const;
+  /// Text to be put between the parentheses of `builtin.module(...)`.
+  std::string getPipeline() const;
+
+private:
+  std::vector<Pass> passes;
+};
+
+/// Reads a chain.
 ///
 ///     chain   ::= word+
 ///     word    ::= name [ `(` [ option ( `,` option )* ] `)` ]
@@ -34,12 +63,7 @@ namespace llq {
 /// Passes have to be registered. Every error is one line that names the word.
 /// The one exception are values that an option refuses: LLVM's option parser
 /// reports these on standard error, and the error returned has no text.
-llvm::Expected<std::string> parseChain(llvm::StringRef chain);
-
-/// Splits the text of a chain's passes behind llq-rotate, if it begins with
-/// that: what looks at layers to choose their bits has to see them rotated.
-std::pair<llvm::StringRef, llvm::StringRef>
-splitRotation(llvm::StringRef passes);
+llvm::Expected<Chain> parseChain(llvm::StringRef chain);
 
 } // namespace llq
 

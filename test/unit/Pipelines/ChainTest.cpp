@@ -23,13 +23,14 @@ protected:
 
   /// The pipeline, or `error: ` and the message.
   static std::string parse(llvm::StringRef chain) {
-    llvm::Expected<std::string> result = parseChain(chain);
+    llvm::Expected<Chain> result = parseChain(chain);
     if (!result)
       return "error: " + llvm::toString(result.takeError());
     // Whatever is accepted has to be a pipeline.
+    std::string pipeline = result->getPipeline();
     EXPECT_TRUE(llvm::succeeded(
-        mlir::parsePassPipeline("builtin.module(" + *result + ")")));
-    return *result;
+        mlir::parsePassPipeline("builtin.module(" + pipeline + ")")));
+    return pipeline;
   }
 };
 
@@ -57,18 +58,24 @@ TEST_F(ChainTest, RewritesByTheirMethod) {
 }
 
 // What chooses bits has to see rotated layers.
-TEST_F(ChainTest, RotationIsSplitOff) {
-  using Parts = std::pair<llvm::StringRef, llvm::StringRef>;
-  EXPECT_EQ(splitRotation(""), Parts("", ""));
-  EXPECT_EQ(splitRotation("llq-rotate"), Parts("llq-rotate", ""));
-  EXPECT_EQ(splitRotation("llq-rotate,llq-quantize-rtn{bits=3},llq-b"),
-            Parts("llq-rotate", "llq-quantize-rtn{bits=3},llq-b"));
-  std::string chain = parse("rotate(seed=3,down=false) rtn(bits=3)");
-  EXPECT_EQ(splitRotation(chain),
-            Parts("llq-rotate{seed=3 down=false}", "llq-quantize-rtn{bits=3}"));
-  for (llvm::StringRef other :
-       {"llq-rotate-more,llq-a", "llq-smooth,llq-rotate"})
-    EXPECT_EQ(splitRotation(other), Parts("", other));
+TEST_F(ChainTest, RotationsAreSplitOff) {
+  auto split = [](llvm::StringRef text) {
+    auto [rotations, rest] = llvm::cantFail(parseChain(text)).splitRotations();
+    return rotations.getPipeline() + " | " + rest.getPipeline();
+  };
+  EXPECT_EQ(split("rotate"), "llq-rotate | ");
+  EXPECT_EQ(split("rotate(seed=3,down=false) rtn(bits=3)"),
+            "llq-rotate{seed=3 down=false} | llq-quantize-rtn{bits=3}");
+  EXPECT_EQ(split("smoothquant rotate"), " | llq-smooth,llq-rotate");
+}
+
+TEST_F(ChainTest, OptionsAreThoseOfTheLastPass) {
+  Chain chain = llvm::cantFail(
+      parseChain("awq(bits=3,group-size=32) rtn(bits=4,group-size=64) tune"));
+  EXPECT_EQ(chain.getOption("group-size"), "64");
+  EXPECT_EQ(chain.getOption("size"), std::nullopt);
+  EXPECT_TRUE(chain.contains("llq-keep-originals"));
+  EXPECT_FALSE(chain.contains("llq-tune"));
 }
 
 TEST_F(ChainTest, TuningKeepsOriginalsFromTheBeginning) {

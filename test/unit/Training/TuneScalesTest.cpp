@@ -45,7 +45,7 @@ Tuned run(StringRef chain, bool threads, StringRef checkpoints = {}) {
   test::TinyModel tiny;
   if (!threads)
     tiny.context.disableMultithreading();
-  runPasses(tiny, llvm::cantFail(parseChain(chain)), checkpoints);
+  runPasses(tiny, llvm::cantFail(parseChain(chain)).getPipeline(), checkpoints);
 
   Tuned result;
   WeightReader reader;
