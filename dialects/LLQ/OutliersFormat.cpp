@@ -103,12 +103,10 @@ llvm::Error OutliersAttr::verifyContents(ArrayRef<ArrayRef<char>> data,
     return llvm::createStringError(*fault);
   // The kernels add up both codes.
   int64_t badRow = -1;
-  sparse.forRows(
-      0, n, [](int64_t, int64_t, int64_t, uint8_t) {},
-      [&](int64_t row, int64_t column, uint8_t) {
-        if (getBaseCode(getBase(), data[0], row, column, k))
-          badRow = row;
-      });
+  sparse.forRows(0, n, [&](int64_t row, int64_t column, uint8_t) {
+    if (getBaseCode(getBase(), data[0], row, column, k))
+      badRow = row;
+  });
   if (badRow >= 0)
     return llvm::createStringError("has an outlier in row " +
                                    std::to_string(badRow) +
@@ -137,14 +135,12 @@ static void visitOutliers(OutliersAttr format, ArrayRef<ArrayRef<char>> data,
                           int64_t rowEnd, Visit visit) {
   int64_t begin = rowBegin / numerics::kSparseRows * numerics::kSparseRows;
   format.getSparse(data, n, k)
-      .forRows(
-          begin, rowEnd, [](int64_t, int64_t, int64_t, uint8_t) {},
-          [&](int64_t row, int64_t column, uint8_t code) {
-            if (row < rowBegin)
-              return;
-            float zero = float(uint8_t(OutliersAttr::getZeros(data)[row]));
-            visit(row, column, float(code) - zero);
-          });
+      .forRows(begin, rowEnd, [&](int64_t row, int64_t column, uint8_t code) {
+        if (row < rowBegin)
+          return;
+        float zero = float(uint8_t(OutliersAttr::getZeros(data)[row]));
+        visit(row, column, float(code) - zero);
+      });
 }
 
 void OutliersAttr::dequantizeRows(ArrayRef<ArrayRef<char>> data, int64_t n,

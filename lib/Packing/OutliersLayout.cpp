@@ -68,7 +68,6 @@ std::vector<BlockCodes> getBlocks(const numerics::SparseView &sparse,
   std::vector<BlockCodes> blocks(count);
   sparse.forRows(
       rowBegin, std::min(sparse.rows, rowBegin + kTileRows),
-      [](int64_t, int64_t, int64_t, uint8_t) {},
       [&](int64_t row, int64_t column, uint8_t code) {
         blocks[column / kBlockColumns].rows[row - rowBegin].push_back(
             {uint8_t(column % kBlockColumns), code});

@@ -200,19 +200,19 @@ static bool isRotation(const Chain::Pass &pass) {
 
 llvm::Expected<Chain> ChainParser::parse() {
   std::vector<Chain::Pass> passes;
+  bool tunes = false;
   for (skipBlanks(); !text.empty(); skipBlanks()) {
     llvm::Expected<Chain::Pass> pass = parseWord();
     if (!pass)
       return pass.takeError();
+    tunes |= pass->name == kTunePassName;
     passes.push_back(std::move(*pass));
   }
   if (passes.empty())
     return makeError("expected a chain of methods, known: " + listWords());
   // What is compared with the model as it was has to keep that. Rotations come
   // before: they change the model's numbers but not what it computes.
-  if (llvm::any_of(passes, [](const Chain::Pass &pass) {
-        return pass.name == kTunePassName;
-      }))
+  if (tunes)
     passes.insert(llvm::find_if_not(passes, isRotation),
                   {"llq-keep-originals", ""});
   return Chain(std::move(passes));

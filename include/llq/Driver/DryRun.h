@@ -33,9 +33,8 @@ struct CompilePlan {
 llvm::Expected<CompilePlan> planCompile(mlir::ModuleOp module,
                                         const CompileOptions &options);
 
-/// Puts on every linear layer that `chain` quantizes the bytes
-/// that its weight takes at 2, 3, ... 8 bits, as `llq.widths`. Errors are
-/// diagnostics.
+/// Puts on every linear layer that `chain` quantizes the bytes that its weight
+/// takes at 2, 3, ... 8 bits, as `llq.widths`. Errors are diagnostics.
 mlir::LogicalResult measureWidths(mlir::ModuleOp module, const Chain &chain);
 
 } // namespace llq

@@ -60,11 +60,10 @@ struct SparseView {
   /// of `presence` and `starts` are what they have to be.
   std::optional<std::string> findFault() const;
 
-  /// Calls mask(row, block, j, bits) for each byte j of a mask that is not 0,
-  /// of rows [begin, end), then code(row, column, code) for each of its bits.
-  /// `begin` is a multiple of 16. The arrays have no fault.
-  template <typename Mask, typename Code>
-  void forRows(int64_t begin, int64_t end, Mask mask, Code code) const;
+  /// Calls code(row, column, code) for each code of rows [begin, end). `begin`
+  /// is a multiple of 16. The arrays have no fault.
+  template <typename Code>
+  void forRows(int64_t begin, int64_t end, Code code) const;
 
   /// Element `index` of `starts`.
   uint32_t start(int64_t index) const {
@@ -75,9 +74,8 @@ struct SparseView {
   }
 };
 
-template <typename Mask, typename Code>
-void SparseView::forRows(int64_t begin, int64_t end, Mask mask,
-                         Code code) const {
+template <typename Code>
+void SparseView::forRows(int64_t begin, int64_t end, Code code) const {
   if (begin >= end)
     return;
   size_t nextMask = start(begin / kSparseRows * 2);
@@ -88,9 +86,7 @@ void SparseView::forRows(int64_t begin, int64_t end, Mask mask,
     for (int64_t i = 0; i != bytes; ++i) {
       if (!(presence[row * stride + i / 8] >> (i % 8) & 1))
         continue;
-      const uint8_t bits = masks[nextMask++];
-      mask(row, i / 4, i % 4, bits);
-      for (unsigned left = bits; left; left &= left - 1)
+      for (unsigned left = masks[nextMask++]; left; left &= left - 1)
         code(row, i / 4 * kSparseBlock + 4 * std::countr_zero(left) + i % 4,
              codes[nextCode++]);
     }

@@ -79,21 +79,17 @@ llq::perVariant(KernelBuilder &b, const CPUDecoder &decoder, Value tile,
 static constexpr int64_t kStraightSteps = 2;
 
 KernelBuilder::Carried llq::forSparseCodes(
-    KernelBuilder &b, const SparseCodes &sparse, int64_t firstByte,
+    KernelBuilder &b, const SparseBlock &sparse, int64_t firstByte,
     int64_t bytes, ValueRange init,
     function_ref<KernelBuilder::Carried(Value, Value, Value, ValueRange)>
         take) {
   VectorType all = b.i8x(64);
   SmallVector<int64_t> rows;
-  SmallVector<int8_t> places;
-  for (int64_t i = 0; i < 64; ++i) {
+  for (int64_t i = 0; i < 64; ++i)
     rows.push_back(i / 4);
-    places.push_back(int8_t(i % 4));
-  }
   Value counts =
       vector::ShuffleOp::create(b, sparse.counts, sparse.counts, rows);
-  Value first = arith::ConstantOp::create(
-      b, DenseElementsAttr::get(all, ArrayRef<int8_t>(places)));
+  Value places = b.repeat({0, 1, 2, 3}, 64);
   auto mine = [&](Value vector) -> Value {
     if (bytes == 64)
       return vector;
@@ -111,7 +107,7 @@ KernelBuilder::Carried llq::forSparseCodes(
       return arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, counts,
                                    places);
     };
-    Value present = b.collectBits(isThere(counts, first));
+    Value present = b.collectBits(isThere(counts, places));
     Value total = b.popCount(present);
     Value columns =
         b.expandFives(present, b.advance(sparse.columns, b.div(bit, 8)),
@@ -120,7 +116,7 @@ KernelBuilder::Carried llq::forSparseCodes(
                                      b.advance(codes, total),
                                      b.add(bit, b.mul(total, 5))};
     llvm::append_range(result,
-                       take(isThere(mine(counts), mine(first)),
+                       take(isThere(mine(counts), mine(places)),
                             b.expandBytes(present, codes, firstByte, bytes),
                             columns, now.drop_front(3)));
     return result;
@@ -144,7 +140,7 @@ KernelBuilder::Carried llq::forSparseValues(
   Value one = coefficient(decoder.terms - 2);
   Value scale = coefficient(decoder.terms - 1);
   return forSparseCodes(
-      b, decoder.getSparseCodes(b, tile, block), 0, 64, init,
+      b, decoder.getSparseBlock(b, tile, block), 0, 64, init,
       [&](Value isThere, Value codes, Value columns, ValueRange carried) {
         KernelBuilder::Carried next(carried);
         Value places = vector::BitCastOp::create(b, words, columns);

@@ -39,7 +39,7 @@ struct TermCodes {
 /// steps, `counts` of 16 rows say how many in all. A step has its codes one
 /// after another from `codes` on, row by row, and as many columns of 5 bits
 /// from `columns` on; the next step follows it.
-struct SparseCodes {
+struct SparseBlock {
   mlir::Value counts, steps, codes, columns;
 };
 
@@ -93,8 +93,7 @@ public:
   }
 
   /// The 32 columns of a block, each a vector of 16 rows, without the scale and
-  /// without sparse codes.
-  /// `zeros[u]` is the zero point of the block's unit u.
+  /// without sparse codes. `zeros[u]` is the zero point of the block's unit u.
   virtual llvm::SmallVector<Value> values(KernelBuilder &b, Value tile,
                                           Value block,
                                           llvm::ArrayRef<Value> zeros) const;
@@ -122,12 +121,13 @@ public:
            bool forLookUp, int64_t firstByte, int64_t bytes) const {
     return {};
   }
-  /// Largest code of a term.
+  /// Largest code of a term of getTerms.
   virtual int64_t getMaxCode(int64_t term) const { return maxCode; }
+
   /// Whether the last two terms are a one for each sparse code, and these
   /// codes. getTerms has none for them.
   bool hasSparseCodes = false;
-  virtual SparseCodes getSparseCodes(KernelBuilder &b, Value tile,
+  virtual SparseBlock getSparseBlock(KernelBuilder &b, Value tile,
                                      Value block) const {
     return {};
   }
@@ -168,7 +168,7 @@ llvm::SmallVector<mlir::Value> perVariant(
 /// [firstByte, firstByte + bytes) of: whether byte 4 * row + j has a code, the
 /// codes, zero elsewhere, and in the low 5 bits their columns.
 KernelBuilder::Carried
-forSparseCodes(KernelBuilder &b, const SparseCodes &sparse, int64_t firstByte,
+forSparseCodes(KernelBuilder &b, const SparseBlock &sparse, int64_t firstByte,
                int64_t bytes, mlir::ValueRange init,
                llvm::function_ref<KernelBuilder::Carried(
                    mlir::Value isThere, mlir::Value codes, mlir::Value columns,

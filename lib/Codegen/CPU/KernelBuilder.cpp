@@ -60,6 +60,14 @@ Value KernelBuilder::splat(Type type, int64_t value) {
                   getIntegerAttr(getElementTypeOrSelf(type), value));
 }
 
+Value KernelBuilder::repeat(ArrayRef<uint8_t> table, int64_t bytes) {
+  SmallVector<int8_t> all;
+  while (int64_t(all.size()) < bytes)
+    llvm::append_range(all, table);
+  return arith::ConstantOp::create(
+      *this, DenseElementsAttr::get(i8x(bytes), ArrayRef<int8_t>(all)));
+}
+
 Value KernelBuilder::broadcast(VectorType type, Value scalar) {
   return vector::BroadcastOp::create(*this, type, scalar);
 }
@@ -348,18 +356,13 @@ Value KernelBuilder::expandFives(Value mask, Value pointer, Value bit,
   // Eight fields take 40 bits: a word of 64 for each eight, from which the
   // fields are shifted out.
   VectorType bytes = i8x(64);
-  auto constant = [&](function_ref<int64_t(int64_t)> byte) -> Value {
-    SmallVector<int8_t> values;
-    for (int64_t i = 0; i < 64; ++i)
-      values.push_back(int8_t(byte(i)));
-    return arith::ConstantOp::create(
-        *this, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(values)));
-  };
-  Value words = lookUp64(load(bytes, pointer),
-                         constant([](int64_t i) { return i / 8 * 5 + i % 8; }));
+  SmallVector<uint8_t> places;
+  for (int64_t i = 0; i < 64; ++i)
+    places.push_back(i / 8 * 5 + i % 8);
+  Value words = lookUp64(load(bytes, pointer), repeat(places, 64));
   Value shifts =
       broadcast(bytes, arith::TruncIOp::create(*this, getI8Type(), bit));
-  shifts = add(shifts, constant([](int64_t i) { return i % 8 * 5; }));
+  shifts = add(shifts, repeat({0, 5, 10, 15, 20, 25, 30, 35}, 64));
   Value fields =
       intrinsic("llvm.x86.avx512.pmultishift.qb.512", bytes, {shifts, words});
   return expandAll(*this, mask, fields);
@@ -381,18 +384,9 @@ Value KernelBuilder::perRegister(Value bytes, function_ref<Value(Value)> body) {
   return result;
 }
 
-/// A vector of `bytes` bytes that repeats `table`.
-static Value repeat(KernelBuilder &b, ArrayRef<uint8_t> table, int64_t bytes) {
-  SmallVector<int8_t> all;
-  while (int64_t(all.size()) < bytes)
-    llvm::append_range(all, table);
-  return arith::ConstantOp::create(
-      b, DenseElementsAttr::get(b.i8x(bytes), ArrayRef<int8_t>(all)));
-}
-
 Value KernelBuilder::lookUp16(ArrayRef<uint8_t> table, Value indices) {
   return perRegister(indices, [&](Value part) {
-    Value entries = repeat(*this, table, level.vectorBytes);
+    Value entries = repeat(table, level.vectorBytes);
     return intrinsic(level.shuffleIntrinsic, part.getType(), {entries, part});
   });
 }
@@ -449,8 +443,8 @@ Value KernelBuilder::lookUp256(ArrayRef<uint8_t> table, Value indices) {
     if (level.byteMoves == ByteMoves::Vector) {
       auto half = [&](int64_t from) {
         return intrinsic("llvm.x86.avx512.vpermi2var.qi.512", type,
-                         {repeat(*this, table.slice(from, 64), 64), part,
-                          repeat(*this, table.slice(from + 64, 64), 64)});
+                         {repeat(table.slice(from, 64), 64), part,
+                          repeat(table.slice(from + 64, 64), 64)});
       };
       return choose(7, half(0), half(128));
     }

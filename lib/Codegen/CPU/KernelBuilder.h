@@ -60,6 +60,8 @@ public:
   Value splat(mlir::Type type, double value);
   Value splat(mlir::Type type, int64_t value);
   Value broadcast(VectorType type, Value scalar);
+  /// A vector of `bytes` bytes that repeats `table`.
+  Value repeat(llvm::ArrayRef<uint8_t> table, int64_t bytes);
 
   //===--- Integer arithmetic on i64 and addresses
   //-------------------------===//

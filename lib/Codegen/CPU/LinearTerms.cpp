@@ -26,7 +26,7 @@ SmallVector<Value> LinearEmitter::sparseProducts(const Strip &strip,
   SmallVector<Value> none(2 * count, b.splat(b.i32x(lanes), int64_t(0)));
   Value ones = b.splat(bytes, int64_t(1)), zero = b.splat(bytes, int64_t(0));
   return forSparseCodes(
-      b, decoder->getSparseCodes(b, strip.tile, block), 4 * strip.row,
+      b, decoder->getSparseBlock(b, strip.tile, block), 4 * strip.row,
       4 * lanes, none,
       [&](Value isThere, Value codes, Value places, ValueRange carried) {
         KernelBuilder::Carried sums(carried);

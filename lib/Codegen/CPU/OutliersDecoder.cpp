@@ -42,12 +42,10 @@ public:
                                   Value unit, bool first, bool forLookUp,
                                   int64_t firstByte,
                                   int64_t bytes) const override;
-  SparseCodes getSparseCodes(KernelBuilder &b, Value tile,
+  SparseBlock getSparseBlock(KernelBuilder &b, Value tile,
                              Value block) const override;
   int64_t getMaxCode(int64_t term) const override {
-    return term < baseTerms    ? base->getMaxCode(term)
-           : term == baseTerms ? 1
-                               : maxCode;
+    return base->getMaxCode(term);
   }
   Value coefficient(KernelBuilder &b, Value tile, Value unit, int64_t term,
                     int64_t row, int64_t rows) const override;
@@ -75,7 +73,7 @@ private:
 /// How far ahead of a block its stream is asked for.
 static constexpr int64_t kPrefetchBytes = 1024;
 
-SparseCodes OutliersDecoder::getSparseCodes(KernelBuilder &b, Value tile,
+SparseBlock OutliersDecoder::getSparseBlock(KernelBuilder &b, Value tile,
                                             Value block) const {
   auto load = [&](Type type, Value index, int64_t bytes, int64_t offset) {
     Value value = b.load(type, b.advance(tile, b.mul(index, bytes)), offset);
@@ -94,7 +92,7 @@ SparseCodes OutliersDecoder::getSparseCodes(KernelBuilder &b, Value tile,
   // beforehand.
   for (int64_t line = 0; line < 128; line += 64)
     b.prefetch(here, kPrefetchBytes + line);
-  SparseCodes sparse;
+  SparseBlock sparse;
   sparse.counts = b.load(b.i8x(kTileRows), here);
   sparse.steps = b.add(b.div(place, perStep), 1);
   sparse.codes = b.advance(here, kTileRows);

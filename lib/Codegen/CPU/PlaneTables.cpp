@@ -40,9 +40,6 @@ void PlaneTables::fill(Value x, int64_t blocks) {
 SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
                                        Value block) {
   VectorType bytes = b.i8x(kBytes), words = b.i32x(kTileRows);
-  auto repeat = [&](int64_t word) -> Value {
-    return vector::BitCastOp::create(b, bytes, b.splat(words, word));
-  };
   Value here = b.advance(memory, b.mul(block, kBlockBytes));
   Value lows[2], highs[2];
   for (int64_t half = 0; half < 2; ++half) {
@@ -61,7 +58,7 @@ SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
   };
 
   // Bits that are alike take all eight activations or none.
-  Value full = repeat(0x3f2f1f0f);
+  Value full = b.repeat({0x0f, 0x1f, 0x2f, 0x3f}, kBytes);
   Value allLow = b.add(b.lookUp64(lows[0], full), b.lookUp64(lows[1], full));
   Value allHigh = b.add(b.lookUp64(highs[0], full), b.lookUp64(highs[1], full));
   for (auto [t, planes] : llvm::enumerate(terms))
@@ -76,7 +73,7 @@ SmallVector<Value> PlaneTables::lookUp(ArrayRef<ArrayRef<BitPlane>> terms,
     }
 
   // Byte 4 * row + j looks in table j.
-  Value table = repeat(0x30201000);
+  Value table = b.repeat({0x00, 0x10, 0x20, 0x30}, kBytes);
   for (int64_t half = 0; half < 2; ++half)
     for (auto [t, planes] : llvm::enumerate(terms))
       for (const BitPlane &plane : planes) {

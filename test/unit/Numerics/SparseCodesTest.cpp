@@ -49,11 +49,9 @@ struct Matrix {
 std::vector<std::tuple<int64_t, int64_t, uint8_t>>
 listCodes(const SparseView &view, int64_t begin, int64_t end) {
   std::vector<std::tuple<int64_t, int64_t, uint8_t>> result;
-  view.forRows(
-      begin, end, [](int64_t, int64_t, int64_t, uint8_t) {},
-      [&](int64_t row, int64_t column, uint8_t code) {
-        result.push_back({row, column, code});
-      });
+  view.forRows(begin, end, [&](int64_t row, int64_t column, uint8_t code) {
+    result.push_back({row, column, code});
+  });
   return result;
 }
 
