@@ -18,6 +18,7 @@
 #include "llq/Support/WeightData.h"
 #include "llq/Training/TuneMemory.h"
 #include "llq/Transforms/RotateLayers.h"
+#include "llqrt/FileFormat.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -439,6 +440,7 @@ llvm::Expected<CompilePlan> llq::planCompile(ModuleOp module,
   if (failed(measured))
     return reported();
   plan.emit = *measured;
-  plan.emit.bytes += llvm::alignTo(plan.tokenizerBytes, 65536);
+  plan.emit.bytes +=
+      llvm::alignTo(plan.tokenizerBytes, LLQRT_SEGMENT_ALIGNMENT);
   return plan;
 }

@@ -92,7 +92,8 @@ static Status checkRegions(const ModelInfo &model, uint64_t headerEnd) {
   const std::string *before = nullptr;
   for (const auto &[region, name] : regions) {
     if (region.offset % LLQRT_SEGMENT_ALIGNMENT != 0)
-      return bad(name + " is not aligned to 64 KiB");
+      return bad(name + " does not begin at a multiple of " +
+                 std::to_string(LLQRT_SEGMENT_ALIGNMENT) + " bytes");
     if (region.offset > model.fileBytes ||
         region.bytes > model.fileBytes - region.offset)
       return bad(name + " lies outside the file");

@@ -16,8 +16,8 @@
 #define LLQRT_MAGIC "LLQMODEL"
 #define LLQRT_FORMAT_VERSION 1u
 
-/* Segments begin at multiples of this many bytes. */
-#define LLQRT_SEGMENT_ALIGNMENT 65536u
+/* Segments begin at multiples of this many bytes, a page. */
+#define LLQRT_SEGMENT_ALIGNMENT 4096u
 
 /* A KV cache comes in blocks of this many positions: capacity is a multiple. */
 #define LLQRT_POSITION_BLOCK 16

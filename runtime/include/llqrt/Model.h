@@ -47,7 +47,7 @@ public:
   Model &operator=(const Model &) = delete;
 
   const ModelInfo &info() const;
-  /// The bytes of weights[index]; their start is aligned to 64 KiB.
+  /// The bytes of weights[index]; their start is aligned to 4 KiB.
   std::span<const std::byte> weight(size_t index) const;
   /// The stored tokenizer; none: empty.
   std::span<const uint8_t> tokenizerBytes() const;

@@ -8,6 +8,7 @@
 #include "TestProgram.h"
 
 #include "llq/Codegen/CPULevel.h"
+#include "llqrt/FileFormat.h"
 #include "llqrt/Model.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -190,8 +191,9 @@ TEST_F(Emit, FullDiskLeavesNothing) {
   fs::remove(options.output);
   uint64_t size = report.bytes;
   ASSERT_GT(size, 3u << 19);
-  for (uint64_t limit : {uint64_t(300000), uint64_t(1) << 20,
-                         (uint64_t(1) << 20) + 5, size - 65536, size - 1}) {
+  for (uint64_t limit :
+       {uint64_t(300000), uint64_t(1) << 20, (uint64_t(1) << 20) + 5,
+        size - LLQRT_SEGMENT_ALIGNMENT, size - 1}) {
     OwningOpRef<ModuleOp> copy = program->build();
     rlimit small = {limit, before.rlim_max};
     ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);

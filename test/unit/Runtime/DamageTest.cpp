@@ -84,7 +84,7 @@ TEST(DamageTest, FlippedBitsAreErrorsOrHitPadding) {
 TEST(DamageTest, HeaderVerificationLeavesWeightsAlone) {
   std::vector<std::byte> bytes = TestModel().build();
   // The first weight is the first segment.
-  flipBit(bytes, LLQRT_SEGMENT_ALIGNMENT * 8 + 3);
+  flipBit(bytes, TestModel::firstSegment * 8 + 3);
   std::shared_ptr<const Model> model;
   EXPECT_TRUE(openBytes(bytes, model, {LLQRT_VERIFY_HEADER}).ok());
   Status status = openBytes(bytes, model, {LLQRT_VERIFY_FULL});

@@ -179,8 +179,7 @@ static void writeHeader(flatbuffers::FlatBufferBuilder &builder,
 
 std::vector<std::byte>
 TestModel::build(const std::function<void(ModelInfo &)> &spoil) const {
-  // The header is far below one segment.
-  std::vector<std::byte> file(LLQRT_SEGMENT_ALIGNMENT);
+  std::vector<std::byte> file(firstSegment);
   auto place = [&](const void *data, size_t bytes) {
     FileRegion region{file.size(), bytes, XXH3_64bits(data, bytes)};
     file.resize(file.size() + (bytes + LLQRT_SEGMENT_ALIGNMENT - 1) /
@@ -207,7 +206,7 @@ TestModel::build(const std::function<void(ModelInfo &)> &spoil) const {
   prelude.header_offset = sizeof(prelude);
   prelude.header_bytes = builder.GetSize();
   prelude.file_bytes = file.size();
-  EXPECT_LE(sizeof(prelude) + builder.GetSize(), LLQRT_SEGMENT_ALIGNMENT);
+  EXPECT_LE(sizeof(prelude) + builder.GetSize(), firstSegment);
   std::memcpy(file.data(), &prelude, sizeof(prelude));
   std::memcpy(file.data() + sizeof(prelude), builder.GetBufferPointer(),
               builder.GetSize());

@@ -25,6 +25,9 @@ inline constexpr uint32_t maxTokens = 8;
 
 /// A model file in parts.
 struct TestModel {
+  /// Where the first segment begins: the header is far shorter.
+  static constexpr size_t firstSegment = 65536;
+
   ModelInfo info;
   std::vector<std::vector<std::byte>> weights;
   /// For each entry of info.targets[0].code.
