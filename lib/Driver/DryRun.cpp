@@ -24,6 +24,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace llq;
@@ -246,8 +247,8 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
   if (sketched.size() != layers.size())
     return module.emitError() << "the chain of methods adds or removes layers, "
                                  "which a dry run cannot follow";
-  // One weight for all layers that share a source.
-  DenseMap<std::pair<Attribute, Attribute>, DictionaryAttr> made;
+  // One weight for all layers that share a source, as methods make it.
+  DenseMap<std::pair<Operation *, Attribute>, Value> made;
   for (auto [layer, result] : llvm::zip_equal(layers, sketched)) {
     auto type = dyn_cast<QuantizedType>(result.weight);
     if (!type)
@@ -258,22 +259,27 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
     if (failed(
             format.verifyShape([&] { return layer.op->emitOpError(); }, n, k)))
       return failure();
-    OpBuilder b(layer.op);
-    DictionaryAttr &components = made[{layer.source.getValue(), format}];
-    if (!components) {
-      NamedAttrList attributes;
+    Value &weight = made[{layer.source, format}];
+    if (!weight) {
+      OpBuilder b(layer.source);
+      NamedAttrList components;
       for (const WeightComponent &component : format.getComponents(n, k))
-        attributes.append(component.name,
+        components.append(component.name,
                           DenseResourceElementsAttr::get(
                               component.type, "planned", AsmResourceBlob()));
-      components = attributes.getDictionary(b.getContext());
+      weight = QuantizedWeightOp::create(
+          b, layer.op->getLoc(),
+          QuantizedType::get(b.getContext(), {n, k}, format),
+          components.getDictionary(b.getContext()));
     }
-    layer.weight->set(QuantizedWeightOp::create(
-        b, layer.op->getLoc(),
-        QuantizedType::get(b.getContext(), {n, k}, format), components));
-    if (layer.source->use_empty())
-      layer.source.erase();
+    layer.weight->set(weight);
   }
+  llvm::SetVector<Operation *> replaced;
+  for (Layer &layer : layers)
+    replaced.insert(layer.source);
+  for (Operation *source : replaced)
+    if (source->use_empty())
+      source->erase();
   surroundLayers(sketched);
   return success();
 }
@@ -316,10 +322,8 @@ FailureOr<SmallVector<int64_t>> DryRun::getBytes(const Chain &chain,
       sum += kOrderBytes * shape[1];
     if (sketched.scaled)
       sum += 4 * shape[1]; // f32
-    WeightFormatInterface format = getModelFormat(type, shape[0]);
-    for (const WeightComponent &component :
-         format.getComponents(shape[0], shape[1]))
-      sum += getTensorBytes(component.type).value_or(0);
+    sum += getPackedBytes(QuantizedType::get(type.getContext(), shape,
+                                             getModelFormat(type, shape[0])));
   }
   return bytes;
 }

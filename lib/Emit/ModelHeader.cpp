@@ -43,22 +43,6 @@ LogicalResult ModelHeader::collect() {
   return success();
 }
 
-/// Bytes that a weight of `type` stores. Padding of tiles does not count, but
-/// where a format is packed in another form than it has here, that form does.
-static int64_t getStoredBytes(Type type) {
-  if (auto quantized = dyn_cast<QuantizedType>(type)) {
-    int64_t rows = quantized.getRows(), columns = quantized.getColumns();
-    if (int64_t tail = getTailBytes(type))
-      return tail + getPaddedRows(rows) / kTileRows *
-                        cast<CPULayoutInterface>(quantized.getFormat())
-                            .getTileBytes(columns);
-    return cast<WeightFormatInterface>(quantized.getFormat())
-        .getBytes(rows, columns);
-  }
-  auto tensor = cast<ShapedType>(type);
-  return tensor.getNumElements() * tensor.getElementTypeBitWidth() / 8;
-}
-
 /// How a product reads its activations, from its kernel's name: `int8` (groups
 /// of 32), `int8 per token` or `int8 static`; empty for f32 and other kernels.
 static std::string getAccuracy(StringRef kernel) {
@@ -142,7 +126,7 @@ void ModelHeader::collectLayers() {
               : std::pair(cast<ShapedType>(part.getType()).getDimSize(0),
                           cast<ShapedType>(part.getType()).getDimSize(1));
       int64_t bytes =
-          getStoredBytes(part.getType()) + std::exchange(inputBytes, 0);
+          getPackedBytes(part.getType()) + std::exchange(inputBytes, 0);
       layers.push_back({part, rows, columns, bytes, accuracy,
                         part.getName().getValue().starts_with("layers.")});
     }
@@ -179,7 +163,7 @@ static llvm::json::Value toJSON(Attribute value) {
   if (auto number = dyn_cast<FloatAttr>(value))
     return number.getValueAsDouble();
   if (auto text = dyn_cast<StringAttr>(value))
-    return text.getValue();
+    return llvm::json::fixUTF8(text.getValue());
   std::string printed;
   llvm::raw_string_ostream(printed) << value;
   return printed;

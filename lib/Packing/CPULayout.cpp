@@ -33,6 +33,18 @@ llq::getTileBytes(Type type, function_ref<InFlightDiagnostic()> emitError) {
   return layout.getTileBytes(quantized.getColumns());
 }
 
+int64_t llq::getPackedBytes(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return getPaddedRows(quantized.getRows()) / kTileRows *
+               cast<CPULayoutInterface>(quantized.getFormat())
+                   .getTileBytes(quantized.getColumns()) +
+           getTailBytes(type);
+  auto tensor = cast<RankedTensorType>(type);
+  return getPaddedRows(tensor.getDimSize(0)) *
+         getPaddedColumns(tensor.getDimSize(1)) *
+         tensor.getElementTypeBitWidth() / 8;
+}
+
 int64_t llq::getTailBytes(Type type) {
   auto quantized = dyn_cast<QuantizedType>(type);
   if (!quantized)

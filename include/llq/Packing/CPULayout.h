@@ -55,6 +55,10 @@ getTileBytes(mlir::Type type,
 /// Bytes that such a weight has behind all tiles of its buffer.
 int64_t getTailBytes(mlir::Type type);
 
+/// Bytes that a weight of `type`, which has a layout, takes in a file: tiles,
+/// with their padding, and tail.
+int64_t getPackedBytes(mlir::Type type);
+
 } // namespace llq
 
 #include "llq/Packing/CPULayoutInterface.h.inc"

@@ -134,11 +134,14 @@ TEST_F(Emit, HoldsWhatTheRuntimeReads) {
 
 TEST_F(Emit, CountsStoredBits) {
   ASSERT_EQ(emit(), "");
-  // gate and up: 15 bytes of codes, 2 scales, 1 byte of zeros a row.
-  double quantized = 2 * 70 * (15 + 4 + 1), down = 40 * 70 * 4;
+  // gate and up have 6 tiles each: scales and zero points of groups of 20,
+  // which are repeated every 4 columns, and 2 blocks of 3 bits. Other weights
+  // are padded to multiples of 32.
+  double tile = 16 * 16 * (2 + 0.5) + 2 * 16 * 32 * 3 / 8;
+  double quantized = 2 * 6 * tile, down = 64 * 96 * 4;
   double count = 2 * 70 * 40 + 40 * 70;
   EXPECT_DOUBLE_EQ(report.bitsPerWeight, 8 * (quantized + down) / count);
-  double table = 20000 * 40 * 2;
+  double table = 20000 * 64 * 2;
   EXPECT_DOUBLE_EQ(report.bitsPerWeightTotal,
                    8 * (quantized + down + table) / (count + 20000 * 40));
 }
