@@ -16,9 +16,9 @@ def QuantizePBLLMPass : QuantPass<"pbllm"> {
     binary one after another, and those that are still open take over the errors.
 
     The layer's weight is `#llq.planes` of one bit with `#llq.outliers` on top: a
-    weight takes its bit, 8 more if it is salient, and 0.6 to 0.7 to say whether it
-    is. With `salient=0.1`, which is called 1.7 bits, that is 2.8 with everything,
-    with 1/7, called 2 bits, 3.2.
+    weight takes its bit, 8 more if it is salient, and 0.7 to 1 to say whether it
+    is. With `salient=0.1`, which is called 1.7 bits, that is 2.9 with everything,
+    with 1/7, called 2 bits, 3.5.
 
     Which weights are salient is chosen again, `rounds` times, by what a bit in
     their place would cost; `rounds=0` leaves the mask of the paper.
