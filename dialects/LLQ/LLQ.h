@@ -47,8 +47,9 @@ inline constexpr llvm::StringLiteral kStatsAttr = "llq.stats";
 /// On an llq.linear, an array of dictionaries: what scaled, clipped or rotated
 /// its weight, as `method` says of what quantizes it.
 inline constexpr llvm::StringLiteral kPreparedAttr = "llq.prepared";
-/// On an llq.linear, i64: the bits that its weight gets, whatever the options
-/// of the method that quantizes it say (llq-allocate-bits).
+/// On an llq.linear or llq.embedding, i64 of 2 to 8: the bits that its weight
+/// gets, whatever the options of the method that quantizes it say
+/// (llq-allocate-bits).
 inline constexpr llvm::StringLiteral kBitsAttr = "llq.bits";
 /// On an llq.linear, array<i64>: bytes of its weight quantized to 2, 3, ...
 /// bits by the methods that are to come.

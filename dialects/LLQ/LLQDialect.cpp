@@ -59,6 +59,18 @@ QuantizedType::verify(function_ref<InFlightDiagnostic()> emitError,
   return weightFormat.verifyShape(emitError, shape[0], shape[1]);
 }
 
+LogicalResult LLQDialect::verifyOperationAttribute(Operation *op,
+                                                   NamedAttribute attribute) {
+  if (attribute.getName() != kBitsAttr)
+    return success();
+  auto bits = dyn_cast<IntegerAttr>(attribute.getValue());
+  if (!bits || !bits.getType().isInteger(64) || bits.getInt() < 2 ||
+      bits.getInt() > 8)
+    return op->emitOpError() << kBitsAttr << " is an i64 of 2 to 8, found "
+                             << attribute.getValue();
+  return success();
+}
+
 void LLQDialect::initialize() {
   registerAttributes();
   registerBytecode();

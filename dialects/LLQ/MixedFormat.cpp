@@ -28,11 +28,13 @@ LogicalResult MixedAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult
 MixedAttr::verifyShape(function_ref<InFlightDiagnostic()> emitError, int64_t n,
                        int64_t k) const {
+  if (failed(verifyElements(emitError, n, k)))
+    return failure();
   int64_t least = getWidths().front() * k, most = getWidths().back() * k;
   if (getRowBits() < least || getRowBits() > most)
     return emitError() << "mixed row_bits of " << k << " weights are " << least
                        << " to " << most << ", found " << getRowBits();
-  return verifyElements(emitError, n, k);
+  return success();
 }
 
 SmallVector<WeightComponent> MixedAttr::getComponents(int64_t n,

@@ -27,6 +27,8 @@ FailureOr<func::FuncOp> llq::getForward(ModuleOp module) {
   auto forward = module.lookupSymbol<func::FuncOp>(kForwardName);
   if (!forward || !llvm::hasSingleElement(forward.getBody()))
     return module.emitError("has no function @forward of one block");
+  if (forward.getNumResults() == 0)
+    return forward.emitOpError("returns nothing, a model has a result");
   return forward;
 }
 
@@ -344,6 +346,10 @@ llvm::Expected<CompiledSegment> Calibrator::Impl::compile(Segment segment) {
                                       options.maxTokens, samples.longest);
   if (failed(runner))
     return llvm::createStringError("cannot be run");
+  if ((*runner)->getInputs().size() != segment.inputs.size())
+    return llvm::createStringError(
+        "needs activations that are arguments of @forward, samples are token "
+        "ids only");
   return CompiledSegment{std::move(*runner), std::move(segment.inputs)};
 }
 

@@ -262,7 +262,7 @@ llvm::Error llq::loadSamples(ModuleOp module, const SampleOptions &options) {
   }
   std::string protocol;
   llvm::raw_string_ostream(protocol) << llvm::json::Value(llvm::json::Object{
-      {"file", llvm::sys::path::filename(options.file)},
+      {"file", llvm::json::fixUTF8(llvm::sys::path::filename(options.file))},
       {"sha256",
        llvm::toHex(llvm::SHA256::hash(llvm::arrayRefFromStringRef(text)),
                    /*LowerCase=*/true)},

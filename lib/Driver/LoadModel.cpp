@@ -12,6 +12,7 @@
 #include "llq/Support/CapturedErrors.h"
 #include "llq/Support/JSON.h"
 #include "llq/Support/SHA256.h"
+#include "llq/Transforms/Passes.h"
 #include "llqrt/Tokenizer.h"
 
 #include "mlir/IR/AsmState.h"
@@ -235,6 +236,11 @@ OwningOpRef<ModuleOp> llq::loadModel(StringRef path, MLIRContext *context,
   OwningOpRef<ModuleOp> module;
   if (holdsMLIR(path, bytes)) {
     module = parseMLIR(std::move(*buffer), context, options.onCrash);
+    // What the importer makes is as passes expect it; this may be anything.
+    PassManager pm(context);
+    pm.addPass(createVerifyQuantizedPass());
+    if (!module || failed(pm.run(*module)))
+      return nullptr;
   } else {
     SHA256 graphHash;
     graphHash.update(llvm::arrayRefFromStringRef(bytes));

@@ -164,16 +164,21 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
   for (int64_t first = 0, end = tiles.size(); first < end; first += batch) {
     int64_t count = std::min(batch, end - first);
     bytes.assign(count * tileBytes, 0);
-    // One error for a weight, however many tiles cannot be read.
+    // One error for a weight, the first, however many tiles cannot be read.
     std::mutex mutex;
     std::string message;
+    int64_t failed = count;
     pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         auto [part, index] = tiles[first + i];
         if (llvm::Error e = part->pack(index, (first + i) * tileBytes,
                                        bytes.data() + i * tileBytes)) {
           std::lock_guard<std::mutex> lock(mutex);
-          message = llvm::toString(std::move(e));
+          std::string text = llvm::toString(std::move(e));
+          if (i < failed) {
+            failed = i;
+            message = std::move(text);
+          }
           return;
         }
       }

@@ -505,9 +505,8 @@ void Block::storeRow(int64_t r, uint8_t *codes, float *levels, int64_t listed) {
 
 void Block::store(const ResidualBinaryRows &result) {
   const int64_t columns = factor.columns(), listed = options.listedLevels();
-  const int64_t length = factor.options().blockSize;
-  const int64_t group = factor.permutation()[begin] / length;
-  const int64_t groups = (columns + length - 1) / length;
+  const int64_t group = factor.permutation()[begin] / factor.groupLength();
+  const int64_t groups = factor.groupCount();
   const int64_t *order = factor.permutation().data() + begin;
   for (int64_t c = 0; c != width; ++c)
     result.salient[order[rank[c]]] = c < salient;

@@ -25,6 +25,7 @@
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 #include <cmath>
 #include <limits>
@@ -44,10 +45,12 @@ struct AWQOptions {
   int64_t lossTokens, sampleTokens;
 };
 
-/// A site, those of its layers that are quantized, and what is known of it.
+/// A site, those of its layers that are quantized and to how many bits, and
+/// what is known of it.
 struct AWQSite {
   Site site;
   SmallVector<LinearOp, 3> layers;
+  SmallVector<int64_t, 3> bits;
   InputStatistics inputs;
 };
 
@@ -86,7 +89,8 @@ public:
 
 private:
   using Sites = MutableArrayRef<AWQSite>;
-  SmallVector<AWQSite> getChosenSites(ArrayRef<SelectedWeight> selection);
+  FailureOr<SmallVector<AWQSite>>
+  getChosenSites(ArrayRef<SelectedWeight> selection);
   LogicalResult collectInputs(AWQSite &site);
   LogicalResult moveTo(const AWQSite *site);
   FailureOr<std::optional<BlockResult>>
@@ -97,8 +101,10 @@ private:
   LogicalResult fold(Sites block, const BlockResult &result);
   LogicalResult apply(Sites block, const BlockResult &known);
   FailureOr<BlockResult::Scales> searchScales(const AWQSite &site);
-  FailureOr<std::vector<float>>
-  searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales);
+  FailureOr<std::vector<float>> searchBounds(const AWQSite &site,
+                                             LinearOp layer, int64_t bits,
+                                             ArrayRef<float> scales);
+  numerics::UniformGridOptions getGrid(int64_t bits) const;
   void clip(const BlockResult &result, LinearOp layer);
   FailureOr<std::vector<float>> read(LinearOp layer);
 
@@ -137,6 +143,12 @@ static numerics::OutputMetric getMetric(const InputStatistics &inputs) {
              ? numerics::OutputMetric::ofSecondMoment(inputs.secondMoment,
                                                       channels)
              : numerics::OutputMetric::ofInputs(inputs.inputs, channels);
+}
+
+numerics::UniformGridOptions AWQ::getGrid(int64_t bits) const {
+  numerics::UniformGridOptions grid = options.grid;
+  grid.bits = bits;
+  return grid;
 }
 
 /// The weights of `layer` as they are by now.
@@ -231,10 +243,10 @@ public:
                                     ArrayRef<numerics::SiteLayer> weights,
                                     Value output, int64_t tokens);
 
-  /// The mean square of the output's change by rounding the layers with columns
-  /// scaled by `scales`.
+  /// The mean square of the output's change by rounding the layers, each to its
+  /// grid, with columns scaled by `scales`.
   FailureOr<double> measure(std::span<const float> scales,
-                            const numerics::UniformGridOptions &grid,
+                            ArrayRef<numerics::UniformGridOptions> grids,
                             ThreadPool &pool);
 
 private:
@@ -288,10 +300,11 @@ FailureOr<std::vector<float>> PartLoss::run() {
   return result;
 }
 
-FailureOr<double> PartLoss::measure(std::span<const float> scales,
-                                    const numerics::UniformGridOptions &grid,
-                                    ThreadPool &pool) {
-  for (auto [trial, source] : llvm::zip_equal(trials, weights)) {
+FailureOr<double>
+PartLoss::measure(std::span<const float> scales,
+                  ArrayRef<numerics::UniformGridOptions> grids,
+                  ThreadPool &pool) {
+  for (auto [trial, source, grid] : llvm::zip_equal(trials, weights, grids)) {
     std::vector<float> rounded(source.rows * scales.size());
     if (!numerics::awqRound(source, scales, grid, rounded.data(), pool))
       return std::numeric_limits<double>::infinity();
@@ -323,11 +336,13 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   }
   std::vector<std::vector<float>> weights;
   SmallVector<numerics::SiteLayer, 3> layers;
+  SmallVector<numerics::UniformGridOptions, 3> grids;
   int64_t columns = site.inputs.absMax.size();
-  for (LinearOp layer : site.layers) {
+  for (auto [layer, bits] : llvm::zip_equal(site.layers, site.bits)) {
     FailureOr<std::vector<float>> values = read(layer);
     if (failed(values))
       return failure();
+    grids.push_back(getGrid(bits));
     layers.push_back({values->data(), int64_t(values->size()) / columns});
     weights.push_back(std::move(*values));
   }
@@ -351,11 +366,15 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   bool ran = true;
   auto getCost = [&](std::span<const float> channelScales) {
     std::vector<float> scales = repeat(channelScales);
-    if (!part)
-      return numerics::awqCost(layers, scales, metric, options.grid, pool);
+    if (!part) {
+      double sum = 0;
+      for (auto [layer, grid] : llvm::zip_equal(layers, grids))
+        sum += numerics::awqCost({&layer, 1}, scales, metric, grid, pool);
+      return sum;
+    }
     FailureOr<double> cost;
     if (ran)
-      cost = part->measure(scales, options.grid, pool);
+      cost = part->measure(scales, grids, pool);
     ran = succeeded(cost);
     return cost.value_or(std::numeric_limits<double>::infinity());
   };
@@ -377,8 +396,9 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   return result;
 }
 
-FailureOr<std::vector<float>>
-AWQ::searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales) {
+FailureOr<std::vector<float>> AWQ::searchBounds(const AWQSite &site,
+                                                LinearOp layer, int64_t bits,
+                                                ArrayRef<float> scales) {
   FailureOr<std::vector<float>> weights = read(layer);
   if (failed(weights))
     return failure();
@@ -386,7 +406,7 @@ AWQ::searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales) {
   int64_t rows = weights->size() / columns;
   std::vector<float> bounds(rows * options.grid.groupsPerRow(columns));
   numerics::searchAWQClip(weights->data(), rows, scales, getMetric(site.inputs),
-                          options.grid, bounds.data(), pool);
+                          getGrid(bits), bounds.data(), pool);
   return bounds;
 }
 
@@ -459,8 +479,10 @@ FailureOr<std::optional<BlockResult>>
 AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
   SmallVector<std::string> inputs;
   SmallVector<LinearOp> layers;
+  SmallVector<int64_t> bits;
   for (AWQSite &site : block) {
     llvm::append_range(layers, site.layers);
+    llvm::append_range(bits, site.bits);
     if (!calibrator)
       continue;
     if (&site != block.begin() && failed(calibrator->moveTo(site.site)))
@@ -468,7 +490,7 @@ AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
     inputs.push_back(calibrator->getKey().str());
   }
   FailureOr<std::string> found =
-      getCheckpointKey(checkpoints, options, inputs, layers, options.grid.bits);
+      getCheckpointKey(checkpoints, options, inputs, layers, bits);
   if (failed(found) || failed(moveTo(next)))
     return failure();
   key = *found;
@@ -513,11 +535,11 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
   if (failed(fold(block, result)))
     return failure();
   for (AWQSite &site : block)
-    for (LinearOp layer : site.layers) {
+    for (auto [layer, bits] : llvm::zip_equal(site.layers, site.bits)) {
       if (!search.clipSearch || isQueryOrKey(layer))
         continue;
       FailureOr<std::vector<float>> bounds = searchBounds(
-          site, layer,
+          site, layer, bits,
           result.scales.at(site.layers.front().getName().str()).factors);
       if (failed(bounds))
         return failure();
@@ -531,17 +553,24 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
   return success();
 }
 
-SmallVector<AWQSite> AWQ::getChosenSites(ArrayRef<SelectedWeight> selection) {
-  llvm::DenseSet<Operation *> chosen;
+FailureOr<SmallVector<AWQSite>>
+AWQ::getChosenSites(ArrayRef<SelectedWeight> selection) {
+  llvm::DenseMap<Operation *, int64_t> chosen;
   for (const SelectedWeight &selected : selection)
     for (const WeightUse &use : selected.uses)
-      chosen.insert(use.op);
+      chosen[use.op] = selected.bits;
   SmallVector<AWQSite> sites;
+  llvm::StringSet<> names;
   for (Site &site : getSites(forward)) {
-    AWQSite result{site, {}, {}};
+    AWQSite result{site, {}, {}, {}};
     for (LinearOp layer : site.layers)
-      if (chosen.contains(layer) && layer.getName() != kHeadName)
+      if (chosen.contains(layer) && layer.getName() != kHeadName) {
+        // Results go by names.
+        if (!names.insert(layer.getName()).second)
+          return layer.emitLayerError() << "is not the only layer of this name";
         result.layers.push_back(layer);
+        result.bits.push_back(chosen[layer]);
+      }
     if (!result.layers.empty())
       sites.push_back(std::move(result));
   }
@@ -553,7 +582,10 @@ LogicalResult AWQ::run() {
       selectWeights(module, options, /*report=*/!search.rounds);
   if (failed(selection))
     return failure();
-  SmallVector<AWQSite> sites = getChosenSites(*selection);
+  FailureOr<SmallVector<AWQSite>> chosen = getChosenSites(*selection);
+  if (failed(chosen))
+    return failure();
+  SmallVector<AWQSite> &sites = *chosen;
   bool stored = !sites.empty() && llvm::all_of(sites, [](AWQSite &site) {
     return site.layers.front()->hasAttr(kStatsAttr);
   });

@@ -143,6 +143,11 @@ LogicalResult QuantizeActivationsPass::calibrate(ArrayRef<LinearOp> layers) {
   FailureOr<func::FuncOp> forward = getForward(module);
   if (failed(forward))
     return failure();
+  for (LinearOp layer : layers)
+    if (layer->getBlock() != &forward->getBody().front())
+      return layer.emitLayerError()
+             << "is not in @" << kForwardName
+             << ", only layers that a model runs through can be calibrated";
   ThreadPool pool(module.getContext()->getNumThreads());
   auto calibrator = Calibrator::create(*forward, pool);
   if (failed(calibrator))

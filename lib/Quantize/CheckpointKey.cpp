@@ -13,12 +13,13 @@ FailureOr<std::string> llq::getCheckpointKey(const Checkpoints &checkpoints,
                                              const WeightOptions &options,
                                              ArrayRef<std::string> inputs,
                                              ArrayRef<LinearOp> layers,
-                                             unsigned bits) {
+                                             ArrayRef<int64_t> bits) {
   if (!checkpoints)
     return std::string();
   ContentKey key;
   key.add("checkpoint").add(options.method).add(options.options);
-  key.add(int64_t(bits));
+  for (int64_t each : bits)
+    key.add(each);
   for (const std::string &input : inputs)
     key.add(input);
   WeightReader reader;

@@ -12,13 +12,13 @@
 
 namespace llq {
 
-/// What `layers` become depends on their weights, the options of the method,
-/// and `inputs`, the key of each site's inputs (Calibrator::getKey). Empty if
-/// nothing is kept. Emits an error if a weight cannot be read.
+/// What `layers` become depends on their weights and `bits`, the options of the
+/// method, and `inputs`, the key of each site's inputs (Calibrator::getKey).
+/// Empty if nothing is kept. Emits an error if a weight cannot be read.
 mlir::FailureOr<std::string>
 getCheckpointKey(const Checkpoints &checkpoints, const WeightOptions &options,
                  llvm::ArrayRef<std::string> inputs,
-                 llvm::ArrayRef<LinearOp> layers, unsigned bits);
+                 llvm::ArrayRef<LinearOp> layers, llvm::ArrayRef<int64_t> bits);
 
 } // namespace llq
 

@@ -126,7 +126,10 @@ LogicalResult llq::quantizeCompensatedLayers(ModuleOp module,
 }
 
 FailureOr<ArrayRef<float>> llq::getSecondMoment(const LinearLayer &layer) {
-  ArrayRef<float> moment = layer.getStatistics()->secondMoment;
+  auto statistics = layer.getStatistics();
+  ArrayRef<float> moment;
+  if (statistics)
+    moment = statistics->secondMoment;
   if (moment.empty())
     return layer.emitError() << "has no second moment of its inputs, the "
                                 "method needs one";

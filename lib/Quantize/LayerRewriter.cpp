@@ -20,12 +20,18 @@
 using namespace mlir;
 using namespace llq;
 
-static constexpr float kLargestF16Scale = 65504;
+/// 65504; what follows are infinity and what is no number.
+static constexpr uint16_t kLargestF16 = 0x7bff;
 
 LinearLayer
 LayerRewriter::getLayer(const SelectedWeight &selected,
                         std::shared_ptr<const InputStatistics> statistics) {
-  const WeightUse &use = selected.uses.front();
+  // One that is a table, if any: that has no inputs to weigh errors with.
+  auto table = llvm::find_if(selected.uses, [](const WeightUse &use) {
+    return isa<EmbeddingOp>(use.op);
+  });
+  const WeightUse &use =
+      table == selected.uses.end() ? selected.uses.front() : *table;
   numerics::UniformGridOptions grid = options.grid;
   grid.bits = selected.bits;
   return LinearLayer(use.op, use.name, selected.value, grid, reader,
@@ -118,6 +124,24 @@ static bool hasInputs(const WeightUse &use) {
   return layer && isa<RankedTensorType>(layer.getInput().getType());
 }
 
+/// Whether a scale, offset or level in f16 of `weight` is the largest number of
+/// that type: what is beyond it has become that, and weights have become
+/// smaller with it.
+static bool isClampedToF16(QuantizedWeight &weight) {
+  for (auto [index, component] : llvm::enumerate(weight.getComponents())) {
+    if (!component.type.getElementType().isF16())
+      continue;
+    ArrayRef<char> data = weight.getData(index);
+    ArrayRef<uint16_t> halves(reinterpret_cast<const uint16_t *>(data.data()),
+                              data.size() / sizeof(uint16_t));
+    if (llvm::any_of(halves, [](uint16_t half) {
+          return (half & 0x7fff) >= kLargestF16;
+        }))
+      return true;
+  }
+  return false;
+}
+
 FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
                                                  const LinearLayer &layer,
                                                  QuantizeLayerFn quantize) {
@@ -128,11 +152,7 @@ FailureOr<FinishedLayer> LayerRewriter::quantize(const SelectedWeight &selected,
   if (failed(weight) ||
       (!weight->error && failed(quantizeRowBlocks(layer, *weight, nothing))))
     return failure();
-  // Scales beyond what f16 holds have become its largest number, and weights
-  // have become smaller with them.
-  auto uniform = dyn_cast<UniformAttr>(weight->getFormat());
-  if (uniform && uniform.getScale() == ScaleType::F16 &&
-      weight->scaleMax >= kLargestF16Scale) {
+  if (isClampedToF16(*weight)) {
     InFlightDiagnostic error = layer.emitError()
                                << "has weights too large for scales in f16";
     error.attachNote() << "leave it out with except=" << layer.getName()

@@ -21,6 +21,8 @@
 #include "llq/Quantize/UniformWeight.h"
 #include "llq/Transforms/RotateLayers.h"
 
+#include "mlir/IR/Remarks.h"
+
 using namespace mlir;
 
 namespace llq {
@@ -253,6 +255,13 @@ FailureOr<QuantizedWeight> QuIP::operator()(const LinearLayer &layer) {
   result->inputRotation = getRotation(context, layer.getColumns());
   if (!layer.hasBias())
     result->outputRotation = getRotation(context, layer.getModelRows());
+  if (!result->inputRotation && options.rotation != QuIPRotation::None)
+    remark::missed(
+        layer.getLoc(),
+        remark::RemarkOpts::name("NotRotated").category("llq-quantize-quip"))
+        << remark::metric("Layer", layer.getName())
+        << remark::metric("Channels", layer.getColumns())
+        << remark::reason("no rotation of this kind has so many channels");
   if (layer.isSketch()) {
     if (options.rescale)
       result->inputScale.assign(layer.getColumns(), 1);

@@ -90,16 +90,22 @@ static LogicalResult reportUnusable(const WeightUse &use) {
 }
 
 /// An embedding and a head that share a table are stored once, so that the bits
-/// of one count for both.
-static LogicalResult tieBits(ArrayRef<WeightUse> uses,
+/// of one count for both. `chosen`: by name.
+static LogicalResult tieBits(ArrayRef<WeightUse> uses, ArrayRef<bool> chosen,
                              MutableArrayRef<int64_t> bits) {
-  for (auto [embedding, embeddingBits] : llvm::zip_equal(uses, bits)) {
+  for (auto [embedding, embeddingChosen, embeddingBits] :
+       llvm::zip_equal(uses, chosen, bits)) {
     TypedAttr table = getSource(embedding);
     if (!isa<EmbeddingOp>(embedding.op) || !table)
       continue;
-    for (auto [head, headBits] : llvm::zip_equal(uses, bits)) {
+    for (auto [head, headChosen, headBits] :
+         llvm::zip_equal(uses, chosen, bits)) {
       if (head.name != kHeadName || getSource(head) != table)
         continue;
+      if (embeddingChosen != headChosen && (embeddingBits || headBits))
+        return head.op->emitOpError("\"")
+               << head.name << "\" shares its weight with " << kEmbeddingName
+               << ", only and except choose both or neither of them";
       if (embeddingBits && headBits && embeddingBits != headBits)
         return head.op->emitOpError("\"")
                << head.name << "\" shares its weight with the embedding, but "
@@ -124,19 +130,28 @@ llq::selectWeights(ModuleOp module, const WeightOptions &options, bool report) {
   if (failed(only.compile(options.only, emitError)) ||
       failed(except.compile(options.except, emitError)))
     return failure();
+  SmallVector<bool> isChosen;
   SmallVector<int64_t> bits;
   for (const WeightUse &use : uses) {
     bool chosen = only.match(use.name) || only.empty();
     chosen &= !except.match(use.name);
+    isChosen.push_back(chosen);
     int64_t wanted = isa<EmbeddingOp>(use.op) ? options.embeddingBits
                      : use.name == kHeadName  ? options.headBits
                                               : options.grid.bits;
-    if (auto allocated = use.op->getAttrOfType<IntegerAttr>(kBitsAttr))
+    if (auto allocated = use.op->getAttrOfType<IntegerAttr>(kBitsAttr)) {
+      if (chosen && !options.hasLayerBits)
+        return use.op->emitOpError("\"")
+               << use.name << "\" has " << kBitsAttr << " = "
+               << allocated.getInt() << ", but llq-quantize-" << options.method
+               << " takes no bits per layer: use rtn, hqq, gptq or awq";
       wanted = allocated.getInt();
+    }
     bits.push_back(chosen ? wanted : 0);
   }
   if (failed(only.checkAllMatched(emitError)) ||
-      failed(except.checkAllMatched(emitError)) || failed(tieBits(uses, bits)))
+      failed(except.checkAllMatched(emitError)) ||
+      failed(tieBits(uses, isChosen, bits)))
     return failure();
 
   std::string category = "llq-quantize-" + options.method;

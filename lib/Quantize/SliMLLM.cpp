@@ -112,6 +112,8 @@ struct QuantizeSliMLLMPass
     if (failed(compensation))
       return signalPassFailure();
     compensation->factor.blockSize = blockSize;
+    // Its widths have a mean that is one for all layers.
+    compensation->weights.hasLayerBits = false;
     double weight = salientWeight, most = deviations;
     if (!(weight > 0 && std::isfinite(weight) && std::isfinite(most))) {
       emitError(module.getLoc(),

@@ -40,6 +40,8 @@ static Value getHiddenState(Value value) {
 
 SmallVector<DecoderBlock> training::getDecoderBlocks(func::FuncOp forward) {
   SmallVector<DecoderBlock> blocks;
+  if (forward.getNumResults() == 0)
+    return blocks;
   // What follows the last block: the head, or a model's result without one.
   Value end = forward.getBody().front().getTerminator()->getOperand(0);
   for (auto layer : forward.getOps<LinearOp>()) {

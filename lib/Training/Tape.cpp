@@ -39,8 +39,17 @@ LogicalResult Tape::collectOps() {
   while (!worklist.empty()) {
     Value value = worklist.pop_back_val();
     Operation *op = value.getDefiningOp();
-    if (value == input || !op || !needed.insert(op).second)
+    if (value == input || (op && !needed.insert(op).second))
       continue;
+    if (!op) {
+      // Token ids, and the past of a sequence, which begins with the sample.
+      Type type = value.getType();
+      if (type.isIndex() || getElementTypeOrSelf(type).isInteger())
+        continue;
+      return emitError(value.getLoc(), "cannot be tuned through an argument of "
+                                       "@forward of type ")
+             << type;
+    }
     if (!isa<WeightOp, QuantizedWeightOp, RMSNormOp, LinearOp, PositionsOp,
              RotaryTableOp, RotaryLookupOp, RopeOp, AttentionOp, SwiGLUOp,
              AddOp, PermuteChannelsOp, RotateOp, EmbeddingOp>(op))
@@ -52,6 +61,8 @@ LogicalResult Tape::collectOps() {
   for (Operation &op : *output.getParentBlock())
     if (needed.contains(&op))
       ops.push_back(&op);
+  if (ops.empty())
+    return emitError(output.getLoc(), "is no result of a model's layers");
   return success();
 }
 
@@ -137,15 +148,18 @@ LogicalResult Tape::lookUp(EmbeddingOp op) {
 }
 
 /// Positions are those of a sequence on its own: token t is at t.
-void Tape::evaluateRotary(Operation *op) {
+LogicalResult Tape::evaluateRotary(Operation *op) {
   float *cos = make(op->getResult(0)), *sin = make(op->getResult(1));
   int64_t half = ::getColumns(op->getResult(0));
   if (auto lookup = dyn_cast<RotaryLookupOp>(op)) {
+    if (int64_t rows = getWeight(lookup.getCosTable()).rows; tokens > rows)
+      return op->emitOpError("has ")
+             << rows << " positions, a sample has " << tokens;
     std::copy_n(getWeight(lookup.getCosTable()).values.data(), tokens * half,
                 cos);
     std::copy_n(getWeight(lookup.getSinTable()).values.data(), tokens * half,
                 sin);
-    return;
+    return success();
   }
   auto table = cast<RotaryTableOp>(op);
   float scale = table.getScale().convertToFloat();
@@ -155,6 +169,7 @@ void Tape::evaluateRotary(Operation *op) {
       cos[t * half + i] = scale * float(std::cos(double(angle)));
       sin[t * half + i] = scale * float(std::sin(double(angle)));
     }
+  return success();
 }
 
 LogicalResult Tape::evaluate(Operation *op) {
@@ -172,8 +187,6 @@ LogicalResult Tape::evaluate(Operation *op) {
                 getWeight(norm.getWeight()).values.data(),
                 make(norm.getResult()), pool);
       })
-      .Case<RotaryTableOp, RotaryLookupOp>(
-          [&](Operation *rotary) { evaluateRotary(rotary); })
       .Case([&](RopeOp op) {
         rope(getShape(op, tokens), get(op.getInput()), get(op.getCos()),
              get(op.getSin()), make(op.getResult()), pool);
@@ -207,6 +220,8 @@ LogicalResult Tape::evaluate(Operation *op) {
       });
   if (auto embedding = dyn_cast<EmbeddingOp>(op))
     return lookUp(embedding);
+  if (isa<RotaryTableOp, RotaryLookupOp>(op))
+    return evaluateRotary(op);
   return success();
 }
 

@@ -71,3 +71,29 @@ func.func @forward(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
     }
   }
 #-}
+
+// -----
+
+func.func @forward(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %w = llq.weight dense_resource<twice> : tensor<1x1xf32>
+  %v = llq.weight dense_resource<again> : tensor<1x1xf32>
+  %y = llq.linear "layers.0.a" %x, %w {llq.stats = {
+    tokens = 9 : i64, abs_max = dense<1.0> : tensor<1xf32>, mean_abs = dense<1.0> : tensor<1xf32>,
+    mean_square = dense<1.0> : tensor<1xf32>, second_moment = dense<1.0> : tensor<1x1xf32>}}
+    : tensor<?x1xf32>, tensor<1x1xf32> -> tensor<?x1xf32>
+  // expected-error@+1 {{'llq.linear' op "layers.0.a" is not the only layer of this name}}
+  %z = llq.linear "layers.0.a" %y, %v {llq.stats = {
+    tokens = 9 : i64, abs_max = dense<1.0> : tensor<1xf32>, mean_abs = dense<1.0> : tensor<1xf32>,
+    mean_square = dense<1.0> : tensor<1xf32>, second_moment = dense<1.0> : tensor<1x1xf32>}}
+    : tensor<?x1xf32>, tensor<1x1xf32> -> tensor<?x1xf32>
+  return %z : tensor<?x1xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      twice: "0x040000000000803F",
+      again: "0x0400000000000040"
+    }
+  }
+#-}

@@ -101,3 +101,12 @@ func.func @too_large(%x: tensor<?x1048576xf32>) -> tensor<?x1048577xf32> {
   %y = llq.linear "layers.0.mlp.up_proj" %x, %w : tensor<?x1048576xf32>, tensor<1048577x1048576xf32> -> tensor<?x1048577xf32>
   return %y : tensor<?x1048577xf32>
 }
+
+// -----
+
+func.func @bits_out_of_range(%x: tensor<?x2xf32>) -> tensor<?x1xf32> {
+  %w = llq.weight dense_resource<one> : tensor<1x2xf32>
+  // expected-error@+1 {{'llq.linear' op llq.bits is an i64 of 2 to 8, found 9 : i64}}
+  %y = llq.linear "layers.0.mlp.up_proj" %x, %w {llq.bits = 9 : i64} : tensor<?x2xf32>, tensor<1x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}

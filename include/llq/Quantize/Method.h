@@ -42,6 +42,8 @@ struct WeightOptions {
   /// own bits and otherwise the same grid.
   numerics::UniformGridOptions grid;
   int64_t embeddingBits = 0, headBits = 0; ///< 0: not quantized
+  /// Whether a layer's own bits (`llq.bits`) take the place of the grid's.
+  bool hasLayerBits = true;
   llvm::SmallVector<std::string> only, except;
   std::string method;  ///< `rtn` of `llq-quantize-rtn`
   std::string options; ///< all options of the pass, as in a pipeline
@@ -111,6 +113,7 @@ template <typename Pass>
 mlir::FailureOr<WeightOptions> getLayerOptions(Pass &pass,
                                                mlir::ModuleOp module) {
   WeightOptions options;
+  options.hasLayerBits = false;
   detail::OptionAccess<Pass>::getLayerOptions(pass, options);
   return detail::finishOptions(pass, module, std::move(options));
 }
@@ -139,6 +142,7 @@ public:
   bool hasBias() const;
   /// The grid that the user asked for in this layer.
   const numerics::UniformGridOptions &getGrid() const { return grid; }
+  mlir::Location getLoc() const { return op->getLoc(); }
   mlir::MLIRContext *getContext() const { return op->getContext(); }
   /// Statistics of the layer's inputs, one object for all layers that read the
   /// same; null for the embedding, and where the method asks for none.

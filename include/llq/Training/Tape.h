@@ -75,7 +75,7 @@ private:
   mlir::FailureOr<llvm::ArrayRef<float>> evaluate();
   mlir::LogicalResult evaluate(mlir::Operation *op);
   mlir::LogicalResult lookUp(EmbeddingOp op);
-  void evaluateRotary(mlir::Operation *op);
+  llvm::LogicalResult evaluateRotary(mlir::Operation *op);
   void differentiate(mlir::Operation *op);
 
   /// The value of an op that has been evaluated.
