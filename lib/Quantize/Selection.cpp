@@ -144,7 +144,8 @@ llq::selectWeights(ModuleOp module, const WeightOptions &options, bool report) {
         return use.op->emitOpError("\"")
                << use.name << "\" has " << kBitsAttr << " = "
                << allocated.getInt() << ", but llq-quantize-" << options.method
-               << " takes no bits per layer: use rtn, hqq, gptq or awq";
+               << " takes no bits per layer, as --fit chooses them: use "
+                  "rtn, hqq, gptq or awq";
       wanted = allocated.getInt();
     }
     bits.push_back(chosen ? wanted : 0);

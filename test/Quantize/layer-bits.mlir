@@ -8,7 +8,7 @@
 // RUN: not llq-opt %s --llq-quantize-billm 2>&1 | FileCheck %s --check-prefix=BILLM
 
 // CHECK: method = {alpha = 3.0{{.*}}e-01 : f64, {{.*}}cost_ratio = 0.00228
-// QUIP: error: 'llq.linear' op "a" has llq.bits = 2, but llq-quantize-quip takes no bits per layer: use rtn, hqq, gptq or awq
+// QUIP: error: 'llq.linear' op "a" has llq.bits = 2, but llq-quantize-quip takes no bits per layer, as --fit chooses them: use rtn, hqq, gptq or awq
 // SLIMLLM: "a" has llq.bits = 2, but llq-quantize-slimllm takes no bits per layer
 // BILLM: "a" has llq.bits = 2, but llq-quantize-billm takes no bits per layer
 func.func @forward(%x: tensor<?x4xf32>) -> tensor<?x1xf32> {
