@@ -1,8 +1,9 @@
 //===- ContentStore.h - Results of long computations in files ---*- C++ -*-===//
 //
-// A file for each result, under the hash of all that the result was made from.
-// So a result is never stale, whoever asks for it: another run, or the same one
-// after a kill.
+// A file for each result, under the hash of all that the result was made from
+// and of the version of LLQ. So a result is never stale, whoever asks for it:
+// another run, or the same one after a kill; only who changes how results are
+// computed within a version removes the folder.
 //
 // SPDX-License-Identifier: Apache-2.0
 //
