@@ -5,6 +5,7 @@
 //
 // RUN: llq-opt %s --llq-quantize-billm='group-size=0 salient-search=fixed salient-columns=2 split-search=quantiles' | FileCheck %s
 // RUN: llq-opt %s --llq-quantize-billm='group-size=0 terms=mean' | FileCheck %s --check-prefix=MEAN
+// RUN: llq-opt %s --llq-quantize-billm='group-size=9223372036854775807 salient-search=fixed salient-columns=2 split-search=quantiles' | FileCheck %s --check-prefix=LONG
 // RUN: not llq-opt %s --llq-quantize-billm='salient-columns=33' 2>&1 | FileCheck %s --check-prefix=RANGE
 
 // CHECK: llq.permute_channels %{{.*}} by dense<[2, 6, 0, 1, 3, 4, 5, 7]>
@@ -15,6 +16,8 @@
 // CHECK-DAG: a.counts: "0x1000000002"
 // 0.125 (3000), 0.9 (3B33), 1.2 (3CCD), 2 (4000).
 // CHECK-DAG: a.levels: "0x100000000030333BCD3C0040"
+// LONG-DAG: a.codes: "0x100000006736"
+// LONG-DAG: a.levels: "0x100000000030333BCD3C0040"
 // MEAN: #llq.codebook<bits = 2, group = 0, tables = 2, symmetric = false>
 // RANGE: for the --salient-columns option
 
