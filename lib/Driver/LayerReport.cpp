@@ -67,7 +67,7 @@ llvm::json::Array LayerReport::toJSON() const {
   llvm::json::Array array;
   for (const LayerRecord &record : records) {
     llvm::json::Object object = record.values;
-    object["layer"] = record.layer;
+    object["layer"] = llvm::json::fixUTF8(record.layer);
     object["pass"] = record.pass;
     object["what"] = record.what;
     array.push_back(std::move(object));

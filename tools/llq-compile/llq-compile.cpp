@@ -145,7 +145,7 @@ static void report(const std::string &output, const CompileReport &r,
     return;
   }
   llvm::outs() << llvm::json::Value(llvm::json::Object{
-                      {"output", output},
+                      {"output", llvm::json::fixUTF8(output)},
                       {"bytes", int64_t(r.emit.bytes)},
                       {"bits_per_weight", r.emit.bitsPerWeight},
                       {"bits_per_weight_total", r.emit.bitsPerWeightTotal},
@@ -155,7 +155,7 @@ static void report(const std::string &output, const CompileReport &r,
                                           {"code", r.emit.codeSeconds},
                                           {"weights", r.emit.weightSeconds}}},
                       {"peak_rss_bytes", int64_t(getPeakMemory())},
-                      {"pipeline", pipeline}})
+                      {"pipeline", llvm::json::fixUTF8(pipeline)}})
                << '\n';
 }
 
@@ -170,7 +170,7 @@ static void report(const CompilePlan &plan, llvm::StringRef pipeline) {
                         {"bits_per_weight_total", plan.emit.bitsPerWeightTotal},
                         {"peak_rss_bytes", int64_t(plan.peakBytes)},
                         {"temporary_bytes", int64_t(plan.fileBytes)},
-                        {"pipeline", pipeline}})
+                        {"pipeline", llvm::json::fixUTF8(pipeline)}})
                  << '\n';
     return;
   }
@@ -254,7 +254,7 @@ static llvm::Error writeReport(const std::string &path,
     return file.takeError();
   file->stream() << llvm::formatv(
       "{0:2}\n", llvm::json::Value(llvm::json::Object{
-                     {"pipeline", pipeline},
+                     {"pipeline", llvm::json::fixUTF8(pipeline)},
                      {"bits_per_weight", result.emit.bitsPerWeight},
                      {"seconds", result.passSeconds},
                      {"peak_rss_bytes", int64_t(getPeakMemory())},

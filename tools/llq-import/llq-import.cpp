@@ -190,7 +190,7 @@ int main(int argc, char **argv) {
   if (!json)
     return tool.finish();
   llvm::json::Object report{
-      {"output", output.getValue()},
+      {"output", llvm::json::fixUTF8(output)},
       {"architecture", describe(*module)},
       {"seconds",
        llvm::json::Object{{"import", importSeconds}, {"total", getSeconds()}}},
