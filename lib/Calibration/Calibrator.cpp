@@ -32,6 +32,14 @@ FailureOr<func::FuncOp> llq::getForward(ModuleOp module) {
   return forward;
 }
 
+LogicalResult llq::verifyIsIn(func::FuncOp forward, LinearOp layer) {
+  if (layer->getBlock() == &forward.getBody().front())
+    return success();
+  return layer.emitLayerError()
+         << "is not in @" << kForwardName
+         << ", only layers that a model runs through can be calibrated";
+}
+
 SmallVector<Site> llq::getSites(func::FuncOp forward) {
   llvm::MapVector<Value, Site> sites;
   for (auto layer : forward.getOps<LinearOp>()) {

@@ -24,7 +24,6 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
-#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace llq;
@@ -273,13 +272,9 @@ LogicalResult DryRun::replaceWeights(ModuleOp sketch) {
           components.getDictionary(b.getContext()));
     }
     layer.weight->set(weight);
+    if (layer.source->use_empty())
+      layer.source.erase();
   }
-  llvm::SetVector<Operation *> replaced;
-  for (Layer &layer : layers)
-    replaced.insert(layer.source);
-  for (Operation *source : replaced)
-    if (source->use_empty())
-      source->erase();
   surroundLayers(sketched);
   return success();
 }

@@ -14,7 +14,6 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
-#include <mutex>
 
 using namespace mlir;
 using namespace llq;
@@ -77,19 +76,17 @@ llvm::Expected<PartPacker> PartPacker::create(WeightPartAttr part,
                                               WeightReader &reader) {
   PartPacker packer;
   packer.reader = &reader;
+  packer.tileBytes = getTileBytes(part.getType());
+  packer.tailBytes = getTailBytes(part.getType());
   if (auto tensor = dyn_cast<RankedTensorType>(part.getType())) {
     packer.rows = tensor.getDimSize(0);
     packer.columns = tensor.getDimSize(1);
     packer.values = part.getComponents().getAs<TypedAttr>("values");
-    packer.tileBytes = getPaddedColumns(packer.columns) * kTileRows *
-                       tensor.getElementTypeBitWidth() / 8;
   } else {
     auto quantized = cast<QuantizedType>(part.getType());
     packer.rows = quantized.getRows();
     packer.columns = quantized.getColumns();
     packer.layout = cast<CPULayoutInterface>(quantized.getFormat());
-    packer.tileBytes = packer.layout.getTileBytes(packer.columns);
-    packer.tailBytes = packer.layout.getTailBytes(packer.rows, packer.columns);
     auto components = reader.getComponents(quantized, part.getComponents());
     if (!components)
       return components.takeError();
@@ -165,26 +162,20 @@ llvm::Error WeightPacker::writePacked(PackedAttr packed, Sink sink) {
     int64_t count = std::min(batch, end - first);
     bytes.assign(count * tileBytes, 0);
     // One error for a weight, the first, however many tiles cannot be read.
-    std::mutex mutex;
-    std::string message;
-    int64_t failed = count;
+    std::vector<std::string> errors(count);
     pool.parallelFor(0, count, 4, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         auto [part, index] = tiles[first + i];
         if (llvm::Error e = part->pack(index, (first + i) * tileBytes,
                                        bytes.data() + i * tileBytes)) {
-          std::lock_guard<std::mutex> lock(mutex);
-          std::string text = llvm::toString(std::move(e));
-          if (i < failed) {
-            failed = i;
-            message = std::move(text);
-          }
+          errors[i] = llvm::toString(std::move(e));
           return;
         }
       }
     });
-    if (!message.empty())
-      return llvm::createStringError(message);
+    auto isError = [](const std::string &text) { return !text.empty(); };
+    if (auto error = llvm::find_if(errors, isError); error != errors.end())
+      return llvm::createStringError(*error);
     if (llvm::Error e = sink(bytes))
       return e;
   }

@@ -20,8 +20,7 @@ llq::getTileBytes(Type type, function_ref<InFlightDiagnostic()> emitError) {
     if (rows <= 0 || columns <= 0 || rows > (int64_t(1) << 40) / columns)
       return emitError() << "the cpu target cannot hold a weight of " << rows
                          << " x " << columns;
-    return getPaddedColumns(tensor.getDimSize(1)) * kTileRows *
-           tensor.getElementTypeBitWidth() / 8;
+    return getTileBytes(type);
   }
   auto quantized = cast<QuantizedType>(type);
   auto layout = dyn_cast<CPULayoutInterface>(quantized.getFormat());
@@ -30,19 +29,24 @@ llq::getTileBytes(Type type, function_ref<InFlightDiagnostic()> emitError) {
                        << quantized.getFormat();
   if (failed(layout.verifyCPULayout(emitError, quantized.getColumns())))
     return failure();
-  return layout.getTileBytes(quantized.getColumns());
+  return getTileBytes(type);
+}
+
+int64_t llq::getTileBytes(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return cast<CPULayoutInterface>(quantized.getFormat())
+        .getTileBytes(quantized.getColumns());
+  auto tensor = cast<RankedTensorType>(type);
+  return getPaddedColumns(tensor.getDimSize(1)) * kTileRows *
+         tensor.getElementTypeBitWidth() / 8;
 }
 
 int64_t llq::getPackedBytes(Type type) {
-  if (auto quantized = dyn_cast<QuantizedType>(type))
-    return getPaddedRows(quantized.getRows()) / kTileRows *
-               cast<CPULayoutInterface>(quantized.getFormat())
-                   .getTileBytes(quantized.getColumns()) +
-           getTailBytes(type);
-  auto tensor = cast<RankedTensorType>(type);
-  return getPaddedRows(tensor.getDimSize(0)) *
-         getPaddedColumns(tensor.getDimSize(1)) *
-         tensor.getElementTypeBitWidth() / 8;
+  auto quantized = dyn_cast<QuantizedType>(type);
+  int64_t rows = quantized ? quantized.getRows()
+                           : cast<RankedTensorType>(type).getDimSize(0);
+  return getPaddedRows(rows) / kTileRows * getTileBytes(type) +
+         getTailBytes(type);
 }
 
 int64_t llq::getTailBytes(Type type) {

@@ -45,12 +45,10 @@ struct AWQOptions {
   int64_t lossTokens, sampleTokens;
 };
 
-/// A site, those of its layers that are quantized and to how many bits, and
-/// what is known of it.
+/// A site, those of its layers that are quantized, and what is known of it.
 struct AWQSite {
   Site site;
   SmallVector<LinearOp, 3> layers;
-  SmallVector<int64_t, 3> bits;
   InputStatistics inputs;
 };
 
@@ -101,10 +99,9 @@ private:
   LogicalResult fold(Sites block, const BlockResult &result);
   LogicalResult apply(Sites block, const BlockResult &known);
   FailureOr<BlockResult::Scales> searchScales(const AWQSite &site);
-  FailureOr<std::vector<float>> searchBounds(const AWQSite &site,
-                                             LinearOp layer, int64_t bits,
-                                             ArrayRef<float> scales);
-  numerics::UniformGridOptions getGrid(int64_t bits) const;
+  FailureOr<std::vector<float>>
+  searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales);
+  numerics::UniformGridOptions getGrid(LinearOp layer) const;
   void clip(const BlockResult &result, LinearOp layer);
   FailureOr<std::vector<float>> read(LinearOp layer);
 
@@ -114,6 +111,8 @@ private:
   AWQOptions search;
   ScaleFolder folder;
   ThreadPool pool;
+  /// Bits of each chosen layer, its own or those of the options.
+  llvm::DenseMap<Operation *, int64_t> bits;
   WeightReader reader;
   Checkpoints checkpoints;
   /// Null: statistics are in the layers.
@@ -145,9 +144,9 @@ static numerics::OutputMetric getMetric(const InputStatistics &inputs) {
              : numerics::OutputMetric::ofInputs(inputs.inputs, channels);
 }
 
-numerics::UniformGridOptions AWQ::getGrid(int64_t bits) const {
+numerics::UniformGridOptions AWQ::getGrid(LinearOp layer) const {
   numerics::UniformGridOptions grid = options.grid;
-  grid.bits = bits;
+  grid.bits = bits.at(layer);
   return grid;
 }
 
@@ -338,11 +337,11 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   SmallVector<numerics::SiteLayer, 3> layers;
   SmallVector<numerics::UniformGridOptions, 3> grids;
   int64_t columns = site.inputs.absMax.size();
-  for (auto [layer, bits] : llvm::zip_equal(site.layers, site.bits)) {
+  for (LinearOp layer : site.layers) {
     FailureOr<std::vector<float>> values = read(layer);
     if (failed(values))
       return failure();
-    grids.push_back(getGrid(bits));
+    grids.push_back(getGrid(layer));
     layers.push_back({values->data(), int64_t(values->size()) / columns});
     weights.push_back(std::move(*values));
   }
@@ -396,9 +395,8 @@ FailureOr<BlockResult::Scales> AWQ::searchScales(const AWQSite &site) {
   return result;
 }
 
-FailureOr<std::vector<float>> AWQ::searchBounds(const AWQSite &site,
-                                                LinearOp layer, int64_t bits,
-                                                ArrayRef<float> scales) {
+FailureOr<std::vector<float>>
+AWQ::searchBounds(const AWQSite &site, LinearOp layer, ArrayRef<float> scales) {
   FailureOr<std::vector<float>> weights = read(layer);
   if (failed(weights))
     return failure();
@@ -406,7 +404,7 @@ FailureOr<std::vector<float>> AWQ::searchBounds(const AWQSite &site,
   int64_t rows = weights->size() / columns;
   std::vector<float> bounds(rows * options.grid.groupsPerRow(columns));
   numerics::searchAWQClip(weights->data(), rows, scales, getMetric(site.inputs),
-                          getGrid(bits), bounds.data(), pool);
+                          getGrid(layer), bounds.data(), pool);
   return bounds;
 }
 
@@ -479,10 +477,11 @@ FailureOr<std::optional<BlockResult>>
 AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
   SmallVector<std::string> inputs;
   SmallVector<LinearOp> layers;
-  SmallVector<int64_t> bits;
+  SmallVector<int64_t> layerBits;
   for (AWQSite &site : block) {
     llvm::append_range(layers, site.layers);
-    llvm::append_range(bits, site.bits);
+    for (LinearOp layer : site.layers)
+      layerBits.push_back(bits.at(layer));
     if (!calibrator)
       continue;
     if (&site != block.begin() && failed(calibrator->moveTo(site.site)))
@@ -490,7 +489,7 @@ AWQ::findResult(Sites block, const AWQSite *next, std::string &key) {
     inputs.push_back(calibrator->getKey().str());
   }
   FailureOr<std::string> found =
-      getCheckpointKey(checkpoints, options, inputs, layers, bits);
+      getCheckpointKey(checkpoints, options, inputs, layers, layerBits);
   if (failed(found) || failed(moveTo(next)))
     return failure();
   key = *found;
@@ -535,11 +534,11 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
   if (failed(fold(block, result)))
     return failure();
   for (AWQSite &site : block)
-    for (auto [layer, bits] : llvm::zip_equal(site.layers, site.bits)) {
+    for (LinearOp layer : site.layers) {
       if (!search.clipSearch || isQueryOrKey(layer))
         continue;
       FailureOr<std::vector<float>> bounds = searchBounds(
-          site, layer, bits,
+          site, layer,
           result.scales.at(site.layers.front().getName().str()).factors);
       if (failed(bounds))
         return failure();
@@ -555,21 +554,19 @@ LogicalResult AWQ::runBlock(Sites block, const AWQSite *next) {
 
 FailureOr<SmallVector<AWQSite>>
 AWQ::getChosenSites(ArrayRef<SelectedWeight> selection) {
-  llvm::DenseMap<Operation *, int64_t> chosen;
   for (const SelectedWeight &selected : selection)
     for (const WeightUse &use : selected.uses)
-      chosen[use.op] = selected.bits;
+      bits[use.op] = selected.bits;
   SmallVector<AWQSite> sites;
   llvm::StringSet<> names;
   for (Site &site : getSites(forward)) {
-    AWQSite result{site, {}, {}, {}};
+    AWQSite result{site, {}, {}};
     for (LinearOp layer : site.layers)
-      if (chosen.contains(layer) && layer.getName() != kHeadName) {
+      if (bits.contains(layer) && layer.getName() != kHeadName) {
         // Results go by names.
         if (!names.insert(layer.getName()).second)
           return layer.emitLayerError() << "is not the only layer of this name";
         result.layers.push_back(layer);
-        result.bits.push_back(chosen[layer]);
       }
     if (!result.layers.empty())
       sites.push_back(std::move(result));

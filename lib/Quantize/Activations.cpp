@@ -144,10 +144,8 @@ LogicalResult QuantizeActivationsPass::calibrate(ArrayRef<LinearOp> layers) {
   if (failed(forward))
     return failure();
   for (LinearOp layer : layers)
-    if (layer->getBlock() != &forward->getBody().front())
-      return layer.emitLayerError()
-             << "is not in @" << kForwardName
-             << ", only layers that a model runs through can be calibrated";
+    if (failed(verifyIsIn(*forward, layer)))
+      return failure();
   ThreadPool pool(module.getContext()->getNumThreads());
   auto calibrator = Calibrator::create(*forward, pool);
   if (failed(calibrator))

@@ -71,19 +71,14 @@ CalibratedQuantizer::assignSites(func::FuncOp forward,
                                  ArrayRef<SelectedWeight> selection) {
   llvm::DenseMap<Operation *, const SelectedWeight *> byLayer;
   for (const SelectedWeight &selected : selection) {
-    // A table has no inputs to weigh its errors with.
-    bool isTable = llvm::any_of(selected.uses, [](const WeightUse &use) {
-      return isa<EmbeddingOp>(use.op);
-    });
-    if (isTable)
+    if (selected.findTable()) {
       tables.push_back(&selected);
-    else if (Operation *layer = selected.uses.front().op;
-             layer->getBlock() == &forward.getBody().front())
-      byLayer[layer] = &selected;
-    else
-      return rewriter.getLayer(selected).emitError()
-             << "is not in @" << kForwardName
-             << ", only layers that a model runs through can be calibrated";
+      continue;
+    }
+    auto layer = cast<LinearOp>(selected.uses.front().op);
+    if (failed(verifyIsIn(forward, layer)))
+      return failure();
+    byLayer[layer] = &selected;
   }
   for (Site &site : getSites(forward)) {
     SiteWeights weights{site, {}};

@@ -20,18 +20,11 @@
 using namespace mlir;
 using namespace llq;
 
-/// 65504; what follows are infinity and what is no number.
-static constexpr uint16_t kLargestF16 = 0x7bff;
-
 LinearLayer
 LayerRewriter::getLayer(const SelectedWeight &selected,
                         std::shared_ptr<const InputStatistics> statistics) {
-  // One that is a table, if any: that has no inputs to weigh errors with.
-  auto table = llvm::find_if(selected.uses, [](const WeightUse &use) {
-    return isa<EmbeddingOp>(use.op);
-  });
-  const WeightUse &use =
-      table == selected.uses.end() ? selected.uses.front() : *table;
+  const WeightUse *table = selected.findTable();
+  const WeightUse &use = table ? *table : selected.uses.front();
   numerics::UniformGridOptions grid = options.grid;
   grid.bits = selected.bits;
   return LinearLayer(use.op, use.name, selected.value, grid, reader,
@@ -135,7 +128,8 @@ static bool isClampedToF16(QuantizedWeight &weight) {
     ArrayRef<uint16_t> halves(reinterpret_cast<const uint16_t *>(data.data()),
                               data.size() / sizeof(uint16_t));
     if (llvm::any_of(halves, [](uint16_t half) {
-          return (half & 0x7fff) >= kLargestF16;
+          // What follows are infinity and what is no number.
+          return (half & 0x7fff) >= numerics::kLargestF16;
         }))
       return true;
   }

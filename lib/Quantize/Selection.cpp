@@ -60,6 +60,12 @@ FailureOr<WeightOptions> llq::detail::finishOptions(Pass &pass, ModuleOp module,
 // Selection
 //===----------------------------------------------------------------------===//
 
+const WeightUse *SelectedWeight::findTable() const {
+  auto table = llvm::find_if(
+      uses, [](const WeightUse &use) { return isa<EmbeddingOp>(use.op); });
+  return table == uses.end() ? nullptr : table;
+}
+
 /// Every linear layer and embedding of the module, in network order.
 static SmallVector<WeightUse> collectUses(ModuleOp module) {
   SmallVector<WeightUse> uses;

@@ -23,6 +23,10 @@ struct SelectedWeight {
   mlir::TypedAttr value;
   int64_t bits;
   llvm::SmallVector<WeightUse, 1> uses;
+
+  /// The embedding among them, which has no inputs to weigh errors with, or
+  /// null.
+  const WeightUse *findTable() const;
 };
 
 /// The weights that `options` choose, in network order. Layers that are left

@@ -31,8 +31,11 @@ namespace llq {
 void registerCalibrationDialects(mlir::DialectRegistry &registry);
 
 /// `@forward` of `module`, the function that samples run through. Emits an
-/// error if it is not there or has more than one block.
+/// error if it is not there, has more than one block or returns nothing.
 mlir::FailureOr<mlir::func::FuncOp> getForward(mlir::ModuleOp module);
+
+/// Emits an error if samples do not run through `layer`.
+mlir::LogicalResult verifyIsIn(mlir::func::FuncOp forward, LinearOp layer);
 
 /// The linear layers that read one value, in network order. They see the same
 /// activations and share all statistics of them.

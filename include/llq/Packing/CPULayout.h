@@ -51,12 +51,14 @@ inline int64_t getPaddedRows(int64_t rows) {
 mlir::FailureOr<int64_t>
 getTileBytes(mlir::Type type,
              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+/// The same for a weight that has one.
+int64_t getTileBytes(mlir::Type type);
 
 /// Bytes that such a weight has behind all tiles of its buffer.
 int64_t getTailBytes(mlir::Type type);
 
-/// Bytes that a weight of `type`, which has a layout, takes in a file: tiles,
-/// with their padding, and tail.
+/// Bytes that such a weight takes in a file: tiles, with their padding, and
+/// tail.
 int64_t getPackedBytes(mlir::Type type);
 
 } // namespace llq

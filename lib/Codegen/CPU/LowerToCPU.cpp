@@ -157,12 +157,10 @@ FailureOr<Value> Lowering::getWeights(Operation *op, ArrayRef<Value> weights,
       components = quantized.getComponents();
     else
       return op->emitOpError() << "needs a constant weight for " << name;
-    FailureOr<int64_t> tile = getTileBytes(
-        type, [&] { return op->emitError() << "layer " << name << ": "; });
-    if (failed(tile))
+    if (failed(getTileBytes(
+            type, [&] { return op->emitError() << "layer " << name << ": "; })))
       return failure();
-    bytes += getPaddedRows(getRows(type)) / kTileRows * *tile;
-    bytes += getTailBytes(type);
+    bytes += getPackedBytes(type);
     parts.push_back(
         WeightPartAttr::get(b.getContext(), name, type, components, method));
   }
